@@ -1,0 +1,29 @@
+"""Multi-task learning for Keras 3 on TensorFlow."""
+
+from keras_mtl import (
+    architectures,
+    backbones,
+    balancers,
+    heads,
+    layers,
+    weightings,
+)
+from keras_mtl._version import __version__
+from keras_mtl.distribution import strategy
+from keras_mtl.task import Task
+from keras_mtl.training import BalancingOptions, MultiTaskModel, build_model
+
+__all__ = [
+    "BalancingOptions",
+    "MultiTaskModel",
+    "Task",
+    "__version__",
+    "architectures",
+    "backbones",
+    "balancers",
+    "build_model",
+    "heads",
+    "layers",
+    "strategy",
+    "weightings",
+]

@@ -1,0 +1,18 @@
+"""Backbones: the networks that make features."""
+
+from keras_mtl.backbones.backbone import Backbone, named_features, registry
+from keras_mtl.backbones.convnet import ConvNet
+from keras_mtl.backbones.mlp import MLP
+from keras_mtl.backbones.tabular import Tabular
+
+get = registry.get
+
+__all__ = [
+    "MLP",
+    "Backbone",
+    "ConvNet",
+    "Tabular",
+    "get",
+    "named_features",
+    "registry",
+]

@@ -1,0 +1,65 @@
+"""Fully connected backbone."""
+
+import keras
+from keras import layers
+
+from keras_mtl.backbones.backbone import Backbone, registry
+from keras_mtl.utils.checks import check_count
+
+
+@registry.register("mlp")
+class MLP(Backbone):
+    """A stack of dense layers; gives the feature `"pooled"`.
+
+    Args:
+        input_shape: Shape of one example, `(features,)`.
+        units: Widths of the layers.
+        activation: Activation of every layer.
+        dropout: Dropout rate after each layer.
+
+    Example:
+    >>> import keras_mtl as mtl
+    >>> mtl.backbones.MLP(input_shape=(8,), units=(16,)).output["pooled"].shape
+    (None, 16)
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        units: tuple[int, ...] = (128, 128),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        name: str = "mlp",
+        **kwargs,
+    ):
+        # === Layers ===
+        dense = [
+            layers.Dense(
+                check_count("units", width),
+                activation=activation,
+                name=f"dense_{index}",
+            )
+            for index, width in enumerate(units)
+        ]
+
+        # === Functional model ===
+        inputs = keras.Input(tuple(input_shape), name="features")
+        x = inputs
+        for index, layer in enumerate(dense):
+            x = layer(x)
+            if dropout:
+                x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
+        super().__init__(inputs, {"pooled": x}, name=name, **kwargs)
+
+        # === Config ===
+        self.stages = tuple(layer.name for layer in dense)
+        self._arguments = {
+            "input_shape": list(input_shape),
+            "units": list(units),
+            "activation": activation,
+            "dropout": dropout,
+        }
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}

@@ -1,0 +1,66 @@
+"""PCGrad: project every task gradient off the ones it conflicts with."""
+
+from keras import ops
+
+from keras_mtl.balancers.balancer import Balancer, pair_uniform, registry
+from keras_mtl.utils.types import Tensor
+
+
+def pcgrad_weights(gram: Tensor, order: Tensor) -> Tensor:
+    """Task weights of PCGrad, from the Gram matrix of the task gradients.
+
+    A projected gradient never leaves the span of the task gradients, so it is
+    carried by its coefficients alone. Row `i` of `C` starts as the `i`-th unit
+    vector; for every other task `j`, in the order given for task `i`,
+
+        C_ij  <-  C_ij - min(0, (C G)_ij) / G_jj
+
+    and the task weights are the column sums of `C`.
+
+    Args:
+        gram: Tensor of shape `(num_tasks, num_tasks)`, `G = J @ J.T`, where row
+            `i` of `J` is the gradient of task `i` on the shared variables.
+        order: Integer tensor of shape `(num_tasks, num_tasks)`. Row `i` is a
+            permutation of the tasks; the entry equal to `i` is skipped.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`: the weights `w` of the update `w @ J`.
+
+    Cost: `O(num_tasks ** 3)`, and no pass over the variables.
+
+    Example:
+    >>> gram = ops.array([[18.0, -22.0], [-22.0, 38.0]])
+    >>> weights = pcgrad_weights(gram, order=ops.array([[0, 1], [0, 1]]))
+    >>> ops.convert_to_numpy(weights).round(4)
+    array([2.2222, 1.5789], dtype=float32)
+
+    Reference:
+        - [Yu et al., 2020](https://arxiv.org/abs/2001.06782), Algorithm 1.
+    """
+    num_tasks = gram.shape[0]
+    tasks = ops.arange(num_tasks, dtype=order.dtype)
+    squared_norms = ops.diagonal(gram)
+    coefficients = ops.eye(num_tasks, dtype=gram.dtype)
+    for step in range(num_tasks):
+        other = order[:, step]
+        inner = ops.sum(ops.take(gram, other, axis=0) * coefficients, axis=1)
+        conflict = ops.logical_and(inner < 0, ops.not_equal(other, tasks))
+        shift = ops.divide_no_nan(inner, ops.take(squared_norms, other))
+        shift = ops.where(conflict, shift, ops.zeros_like(shift))
+        unit = ops.one_hot(other, num_tasks, dtype=gram.dtype)
+        coefficients = coefficients - shift[:, None] * unit
+    return ops.sum(coefficients, axis=0)
+
+
+@registry.register("pcgrad")
+class PCGrad(Balancer):
+    """Gives every task a fresh random order, then applies `pcgrad_weights`.
+
+    Reference:
+        - [Yu et al., 2020](https://arxiv.org/abs/2001.06782)
+    """
+
+    def weights(self, gram, losses, active, state, seed):
+        keys = pair_uniform(gram.shape[0], seed, gram.dtype)
+        weights = pcgrad_weights(gram, ops.argsort(keys, axis=1))
+        return ops.where(active, weights, ops.zeros_like(weights)), state

@@ -1,0 +1,9 @@
+"""Data: pipelines that survive a restart, data packages, TFDS builders.
+
+The builders are registered by `import keras_mtl.data.datasets`, which is separate
+because it imports `tensorflow_datasets`.
+"""
+
+from keras_mtl.data.pipelines import EpochOrder, epoch_batches, pairs
+
+__all__ = ["EpochOrder", "epoch_batches", "pairs"]

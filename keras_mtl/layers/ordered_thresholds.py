@@ -1,0 +1,49 @@
+"""Turns one score into the logits of "above class k", for ordered classes."""
+
+import keras
+from keras import ops
+
+from keras_mtl.utils.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class OrderedThresholds(keras.layers.Layer):
+    """Logits `score - threshold_k` with thresholds that increase with `k`.
+
+    The first threshold is free, every further one adds a positive step
+    (`softplus` of its own variable), so the probabilities of "above class k"
+    never increase with `k`, during training too.
+
+    Args:
+        num_thresholds: Integer, number of classes minus one.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, 1)`, the score.
+
+    Returns:
+        Tensor of shape `(batch, num_thresholds)`.
+
+    Reference:
+        - [McCullagh, 1980](https://doi.org/10.1111/j.2517-6161.1980.tb01109.x),
+          the proportional-odds model.
+    """
+
+    def __init__(self, num_thresholds: int, **kwargs):
+        super().__init__(**kwargs)
+        self.num_thresholds = num_thresholds
+
+    def build(self, input_shape):
+        self.first = self.add_weight(name="first", shape=(1,), initializer="zeros")
+        self.steps = self.add_weight(
+            name="steps", shape=(self.num_thresholds - 1,), initializer="zeros"
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        steps = ops.concatenate([self.first, ops.softplus(self.steps)])
+        return inputs - ops.cumsum(steps)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_thresholds)
+
+    def get_config(self):
+        return {**super().get_config(), "num_thresholds": self.num_thresholds}

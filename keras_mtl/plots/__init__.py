@@ -1,0 +1,36 @@
+"""Drawing: curves, weights, cosine heat-maps, tables and the report of a run.
+
+The functions take NumPy arrays and give back `matplotlib.figure.Figure` objects,
+which belong to no window and to no global state. They need matplotlib:
+`pip install "keras-mtl[plots]"`. Only the text tables and
+`cosine_array` do without.
+"""
+
+from keras_mtl.plots.cosine import cosine_array, cosine_heatmap, cosine_image
+from keras_mtl.plots.curves import task_curves
+from keras_mtl.plots.figure import figure_array, save_png
+from keras_mtl.plots.report import report_figure
+from keras_mtl.plots.tables import (
+    Table,
+    comparison_table,
+    markdown_table,
+    table_figure,
+    text_table,
+)
+from keras_mtl.plots.weights import weight_curves
+
+__all__ = [
+    "Table",
+    "comparison_table",
+    "cosine_array",
+    "cosine_heatmap",
+    "cosine_image",
+    "figure_array",
+    "markdown_table",
+    "report_figure",
+    "save_png",
+    "table_figure",
+    "task_curves",
+    "text_table",
+    "weight_curves",
+]

@@ -1,0 +1,7 @@
+"""The step: task losses, task gradients, and the model that trains by them."""
+
+from keras_mtl.training.builder import build_model
+from keras_mtl.training.model import MultiTaskModel
+from keras_mtl.training.options import BalancingOptions
+
+__all__ = ["BalancingOptions", "MultiTaskModel", "build_model"]

@@ -1,0 +1,168 @@
+"""Assembles a multi-task model from a backbone, an architecture and heads."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_mtl import architectures, backbones, heads
+from keras_mtl.task import Task, check_tasks
+from keras_mtl.training.model import MultiTaskModel
+from keras_mtl.utils.types import Tensor
+
+
+def build_model(
+    backbone: Any,
+    tasks: list[Task],
+    *,
+    architecture: Any = "hard",
+    name: str | None = None,
+) -> MultiTaskModel:
+    """A functional model with one output per task.
+
+    Args:
+        backbone: Any built `keras.Model` (one of `keras_mtl.backbones`, a keras-hub
+            backbone, your own), or the configuration of a backbone. Or a dict from
+            task name to such models, one encoder per task; inputs of one name are
+            then one input.
+        tasks: List of `Task`. They are copied: one list makes many models.
+        architecture: How the tasks share: an `Architecture`, its name or its
+            configuration.
+        name: Name of the model.
+
+    Returns:
+        A `MultiTaskModel`. Its outputs are a dict from task name to the raw outputs
+        (logits, scaled values, boxes); `predict_tasks` gives the post-processed ones.
+
+    Raises:
+        TypeError: If the backbone is no functional Keras model.
+        ValueError: If tasks clash, or a head cannot take its feature.
+
+    Example:
+    >>> import keras_mtl as mtl
+    >>> tasks = [mtl.Task("kind", mtl.heads.Classification(3)),
+    ...          mtl.Task("price", mtl.heads.Regression())]
+    >>> model = mtl.build_model(mtl.backbones.MLP(input_shape=(8,)), tasks)
+    >>> {task: output.shape for task, output in model.output.items()}
+    {'kind': (None, 3), 'price': (None, 1)}
+    """
+    tasks = tuple(_copy(task) for task in check_tasks(tasks))
+    architecture = architectures.get(architecture)
+    per_task = _backbones(backbone, tasks)
+
+    # === Layers ===
+    inputs, of_task = _inputs(per_task)
+
+    # === Functional model ===
+    features = architecture.connect(of_task, per_task, tasks)
+    outputs = {}
+    for task in tasks:
+        feature = _feature(task, features[task.name])
+        extra = task.head.extra_inputs(task.name)
+        clash = sorted(set(extra) & set(inputs if isinstance(inputs, dict) else {}))
+        if clash:
+            raise ValueError(f"Task {task.name!r}: inputs {clash} exist already")
+        if extra:
+            inputs = {**_as_dict(inputs), **extra}
+        outputs[task.name] = task.head.connect(feature, extra, task.name)
+
+    # === Config ===
+    return MultiTaskModel(
+        inputs, outputs, tasks=tasks, architecture=architecture, name=name
+    )
+
+
+def _copy(task):
+    """The task with components of its own."""
+    task = dataclasses.replace(task, head=heads.get(task.head))
+    if not isinstance(task.head, heads.Head):
+        raise TypeError(
+            f"Expected `head` of task {task.name!r} to be a `keras_mtl.heads.Head`, "
+            f"its name or its configuration. Received: head={task.head!r}"
+        )
+    return Task.from_config(task.get_config())
+
+
+def _backbones(backbone, tasks):
+    """One model with named features per task."""
+    if isinstance(backbone, dict) and "class_name" not in backbone:
+        names = {task.name for task in tasks}
+        if set(backbone) != names:
+            raise ValueError(
+                f"Expected one backbone per task {sorted(names)}. "
+                f"Received: {sorted(backbone)}"
+            )
+        adopted = {id(model): _adopt(model) for model in backbone.values()}
+        return {task.name: adopted[id(backbone[task.name])] for task in tasks}
+    return dict.fromkeys([task.name for task in tasks], _adopt(backbone))
+
+
+def _adopt(backbone):
+    """The backbone as a model whose outputs are a dict of named features."""
+    backbone = backbones.get(backbone)
+    functional = isinstance(backbone, keras.Model) and hasattr(backbone, "inputs")
+    if not functional or not backbone.inputs:
+        raise TypeError(
+            "Expected `backbone` to be a functional (built) keras.Model or the "
+            f"configuration of a backbone, one of {backbones.registry.names()}. "
+            f"Received: backbone={backbone!r} of type {type(backbone).__name__}"
+        )
+    features = backbones.named_features(backbone.output)
+    if features is backbone.output or features == backbone.output:
+        return backbone
+    return keras.Model(backbone.input, features, name=backbone.name)
+
+
+def _inputs(per_task):
+    """Fresh inputs of the whole model, and those of every task's backbone."""
+    made, of_task = {}, {}
+    unique = {id(model): model for model in per_task.values()}
+    for key, model in unique.items():
+        of_task[key] = keras.tree.map_structure(
+            lambda tensor: _input_like(tensor, made), model.input
+        )
+    if len(unique) == 1:
+        inputs = next(iter(of_task.values()))
+    else:
+        inputs = dict(made)
+    return inputs, {task: of_task[id(model)] for task, model in per_task.items()}
+
+
+def _input_like(tensor: Tensor, made: dict[str, Any]) -> Tensor:
+    known = made.get(tensor.name)
+    if known is None:
+        made[tensor.name] = keras.Input(
+            batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name
+        )
+        return made[tensor.name]
+    if tuple(known.shape) != tuple(tensor.shape) or known.dtype != tensor.dtype:
+        raise ValueError(
+            f"Expected the inputs named {tensor.name!r} of several backbones to be "
+            f"one and the same. Received: shapes {known.shape} and {tensor.shape}, "
+            f"dtypes {known.dtype} and {tensor.dtype}"
+        )
+    return known
+
+
+def _as_dict(inputs):
+    if isinstance(inputs, dict):
+        return inputs
+    return {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}
+
+
+def _feature(task, features):
+    """The feature that the task's head takes."""
+    name = task.feature or task.head.feature
+    if name not in features:
+        raise ValueError(
+            f"Task {task.name!r}: expected the backbone to give the feature "
+            f"{name!r}. Received: features {sorted(features)}. Set `Task.feature` to "
+            "one of them, or take another backbone"
+        )
+    if len(features[name].shape) != task.head.feature_rank:
+        raise ValueError(
+            f"Task {task.name!r}: expected a feature of rank {task.head.feature_rank} "
+            f"for {type(task.head).__name__}. Received: feature {name!r} of shape "
+            f"{features[name].shape}"
+        )
+    return features[name]

@@ -1,0 +1,130 @@
+"""Checks and merges of `compile`: what the user gives with what the tasks bring."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_mtl import distribution
+from keras_mtl.task import Task
+from keras_mtl.training.gradients import Reach
+from keras_mtl.training.losses import check_loss
+from keras_mtl.training.trackers import TaskMetrics
+
+
+def check_type(name: str, value: Any, wanted: type, optional: bool = False) -> None:
+    """Raises a `TypeError` unless `value` is a `wanted` (or `None`, if optional)."""
+    if not isinstance(value, wanted) and not (optional and value is None):
+        raise TypeError(
+            f"Expected `{name}` to be a {wanted.__name__}, its name or its "
+            f"configuration. Received: {name}={value!r} of type "
+            f"{type(value).__name__}"
+        )
+
+
+def by_task_name(name: str, value: Any, tasks: tuple[Task, ...]) -> dict[str, Any]:
+    """An argument of `compile` as a dict by task name.
+
+    Raises:
+        ValueError: If it is no dict (for one task anything goes), or has a key
+            that is no task.
+    """
+    if value is None:
+        return {}
+    names = [task.name for task in tasks]
+    if not isinstance(value, dict):
+        if len(tasks) == 1:
+            return {names[0]: value}
+        raise ValueError(
+            f"Expected `{name}` to be a dict by task name {names}. "
+            f"Received: {name}={value!r}"
+        )
+    unknown = sorted(set(value) - set(names))
+    if unknown:
+        raise ValueError(
+            f"Expected the keys of `{name}` to be task names {names}. "
+            f"Received: {unknown}"
+        )
+    return value
+
+
+def with_losses(tasks: tuple[Task, ...], loss: Any) -> tuple[Task, ...]:
+    """The tasks with their loss objects: `compile`'s, the task's or the head's.
+
+    Raises:
+        ValueError: If both `compile` and the task give a loss.
+    """
+    given = by_task_name("loss", loss, tasks)
+    complete = []
+    for task in tasks:
+        if task.name in given and task.loss is not None:
+            raise ValueError(
+                f"Expected one loss for task {task.name!r}. Received: "
+                f"loss={task.loss!r} in `Task` and loss={given[task.name]!r} in "
+                "`compile`. Leave one of them out"
+            )
+        chosen = given.get(task.name, task.loss)
+        chosen = task.head.default_loss() if chosen is None else chosen
+        complete.append(dataclasses.replace(task, loss=check_loss(task.name, chosen)))
+    return tuple(complete)
+
+
+def task_metrics(
+    tasks: tuple[Task, ...], metrics: Any, weighted_metrics: Any
+) -> list[TaskMetrics]:
+    """Metrics of every task: the task's or the head's, and those of `compile`.
+
+    Raises:
+        ValueError: If two metrics of a task have one name.
+    """
+    more = by_task_name("metrics", metrics, tasks)
+    weighted = by_task_name("weighted_metrics", weighted_metrics, tasks)
+    complete = []
+    for task in tasks:
+        own = task.metrics
+        if own is None:
+            own = task.head.default_metrics()
+        tracked = TaskMetrics(
+            task,
+            [*_as_list(own), *_as_list(more.get(task.name))],
+            _as_list(weighted.get(task.name)),
+        )
+        names = [m.name for m in tracked.metrics + tracked.weighted]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"Expected the metrics of task {task.name!r} to have different "
+                f"names. Received twice: {twice}"
+            )
+        complete.append(tracked)
+    return complete
+
+
+def _as_list(value):
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def check_reach(reach: Reach, tasks: tuple[Task, ...], balancer: Any) -> None:
+    """Raises a `ValueError` if there is nothing for the balancer to balance."""
+    if balancer is not None and not reach.shared:
+        raise ValueError(
+            "Expected several tasks to share trainable variables when a `balancer` "
+            f"is set. Received: balancer={type(balancer).__name__} and tasks "
+            f"{[task.name for task in tasks]} without a shared trainable variable. "
+            "Leave `balancer` out, or unfreeze the backbone"
+        )
+
+
+def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Raises a `ValueError` for what Keras cannot do under several replicas."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    for name in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+        if getattr(inner, name, None) and distribution.num_replicas() > 1:
+            raise ValueError(
+                f"Expected an optimizer without `{name}` under a strategy with "
+                "several replicas, where Keras cannot run it. "
+                f"Received: {name}={getattr(inner, name)}. Leave it out, or train "
+                "on one device"
+            )

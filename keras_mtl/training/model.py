@@ -1,0 +1,371 @@
+"""The model that trains several tasks: a functional Keras model with its own step."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mtl import architectures, balancers, weightings
+from keras_mtl.task import Task, check_tasks
+from keras_mtl.training import compiling, gradients, losses
+from keras_mtl.training.graph import task_variables, upstream
+from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.state import MethodState
+from keras_mtl.training.step import TrainingStep
+from keras_mtl.training.trackers import LossTracker
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class MultiTaskModel(keras.Model):
+    """A functional model with one output per task; `build_model` makes it.
+
+    Everything of `keras.Model` works as usual. `compile` takes a loss weighting
+    and a gradient balancer besides; losses and metrics come from the tasks.
+
+    Attributes:
+        tasks: The tasks, in the order of vectors such as task weights.
+        task_names: Their names.
+    """
+
+    def __init__(self, *args, tasks=(), architecture="hard", **kwargs):
+        super().__init__(*args, **kwargs)
+        # `keras.models.clone_model` passes no tasks; `compile` then says so.
+        self._tasks = check_tasks(tasks) if tasks else ()
+        self._architecture = architectures.get(architecture)
+        self._step = None
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self._tasks
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(task.name for task in self._tasks)
+
+    @property
+    def architecture(self) -> architectures.Architecture:
+        return self._architecture
+
+    # === Compilation ===
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *,
+        loss_weighting: Any = None,
+        balancer: Any = None,
+        balancing: BalancingOptions | None = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ):
+        """Configures the model for training.
+
+        Args:
+            optimizer: A Keras optimizer or its name.
+            loss: Optional dict from task name to a loss, for tasks that have none.
+            loss_weighting: A `keras_mtl.weightings.LossWeighting`, its name or its
+                configuration. Defaults to the sum of the losses.
+            balancer: A `keras_mtl.balancers.Balancer`, its name or configuration.
+                Without one the step is Keras' own: one backward pass.
+            balancing: `BalancingOptions`.
+            loss_weights: Optional dict from task name (or a list) of numbers `>= 0`
+                that take the place of the tasks' `loss_weight`. They multiply what
+                the loss weighting finds.
+            metrics: Optional dict from task name to further metrics.
+            weighted_metrics: The same, of metrics that use the sample weights.
+            run_eagerly: As in Keras.
+            steps_per_execution: As in Keras.
+            jit_compile: As in Keras, but `"auto"` means off.
+            auto_scale_loss: As in Keras.
+
+        Raises:
+            ValueError: For an unknown method, task or metric, for two losses of one
+                task, negative loss weights, or a balancer where no variable is
+                shared.
+        """
+        check_tasks(self.tasks)
+        weighting = weightings.get(
+            "fixed" if loss_weighting is None else loss_weighting
+        )
+        balancer = balancers.get(balancer)
+        compiling.check_type("loss_weighting", weighting, weightings.LossWeighting)
+        compiling.check_type("balancer", balancer, balancers.Balancer, optional=True)
+        options = BalancingOptions() if balancing is None else balancing
+        compiling.check_type("balancing", options, BalancingOptions)
+        fixed = losses.check_loss_weights(loss_weights, self.tasks)
+        tasks = compiling.with_losses(self.tasks, loss)
+        by_task = task_variables(self)
+        reach = gradients.Reach.of(by_task, self.trainable_variables)
+        compiling.check_reach(reach, tasks, balancer)
+        with self.distribute_strategy.scope():
+            super().compile(
+                optimizer=optimizer,
+                run_eagerly=run_eagerly,
+                steps_per_execution=steps_per_execution,
+                jit_compile=False if jit_compile == "auto" else jit_compile,
+                auto_scale_loss=auto_scale_loss,
+            )
+            compiling.check_optimizer(self.optimizer)
+            self.optimizer.build(self.trainable_variables)
+            self._step = TrainingStep(
+                model=self,
+                tasks=tasks,
+                weighting=weighting,
+                balancer=balancer,
+                options=options,
+                loss_weights=fixed,
+                reach=reach,
+                penalty=lambda: self.architecture.penalty(by_task),
+                state=MethodState(tasks, weighting, balancer, self.optimizer),
+                tracker=LossTracker(self.task_names),
+                metrics=compiling.task_metrics(tasks, metrics, weighted_metrics),
+            )
+        self._compile_arguments = {
+            "optimizer": self.optimizer,
+            "loss": loss,
+            "loss_weighting": weighting,
+            "balancer": balancer,
+            "balancing": options,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+        }
+
+    def get_compile_config(self) -> dict:
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(self._compile_arguments)
+
+    def compile_from_config(self, config: dict) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    # === Training ===
+
+    def train_step(self, data):
+        self._step.train(data)
+        return self.get_metrics_result()
+
+    def test_step(self, data):
+        self._step.test(data)
+        return self.get_metrics_result()
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            if self._step.options.on_nonfinite == "raise":
+                self.train_function = self._step.checked(self.train_function)
+        return self.train_function
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        *args,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """As `keras.Model.fit`; `sample_weight` may be a dict for some tasks only."""
+        self._assert_compile_called("fit")
+        between = BetweenEpochs()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.callbacks.insert(0, between)
+            between.set_model(self)
+        else:
+            callbacks = [between, *keras.tree.flatten(callbacks or [])]
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            *args,
+            sample_weight=self._weights_of_all(sample_weight),
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+        """As `keras.Model.evaluate`; `sample_weight` may be a dict for some tasks."""
+        return super().evaluate(
+            x, y, *args, sample_weight=self._weights_of_all(sample_weight), **kwargs
+        )
+
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        weights = self._weights_of_all(sample_weight)
+        return super().train_on_batch(x, y, sample_weight=weights, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        weights = self._weights_of_all(sample_weight)
+        return super().test_on_batch(x, y, sample_weight=weights, **kwargs)
+
+    def end_epoch(self, logs: dict[str, Any] | None = None) -> None:
+        """Tells the loss weighting that an epoch is over; `fit` does so by itself."""
+        self._step.end_epoch(logs or {})
+
+    def _weights_of_all(self, sample_weight):
+        # Keras' data adapters want the tree of the outputs.
+        if isinstance(sample_weight, dict):
+            unknown = {k: v for k, v in sample_weight.items() if k not in self.output}
+            return {n: sample_weight.get(n) for n in self.task_names} | unknown
+        return sample_weight
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # A functional model is built, and `compile` has built the optimizer. Keras'
+        # own version averages a batch over replicas, which fails on uneven ones.
+        pass
+
+    # === Logs ===
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        of_layers = [m for m in super().metrics if m is not self._loss_tracker]
+        return (self._step.all_metrics if self._step else []) + of_layers
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        if not self._step:
+            return super().get_metrics_result()
+        return self._step.logs() | {
+            m.name: m.result() for m in self.metrics if m not in self._step.all_metrics
+        }
+
+    @property
+    def balancing_state(self) -> dict[str, np.ndarray]:
+        """What weighting and balancer did last, as NumPy arrays.
+
+        `"step"`; `"loss_weights"` (num_tasks,) of the last step; `"nonfinite"`
+        (num_tasks,), how often a task was left out because its loss or gradient was
+        not finite. With a balancer also `"task_weights"` (num_tasks,) of the last
+        balancing step and, over the balancing steps of the epoch (`NaN` before
+        the first), the mean `"gradient_norms"` (num_tasks,), the mean `"cosine"`
+        (num_tasks, num_tasks), and `"conflict_rate"`, the share of pairs of tasks
+        with opposed gradients.
+
+        Raises:
+            ValueError: If the model is not compiled.
+        """
+        self._assert_compile_called("balancing_state")
+        return self._step.state.summary()
+
+    # === Prediction ===
+
+    def predict_tasks(self, x: Any, **kwargs) -> dict[str, dict[str, np.ndarray]]:
+        """Predictions in the form that the export serves.
+
+        Args:
+            x: Inputs, as for `predict`.
+            **kwargs: Other arguments of `predict`.
+
+        Returns:
+            Dict from task name to a dict of named arrays (probabilities, labels,
+            values in the units of the labels, boxes).
+        """
+        raw = self.predict(x, **kwargs)
+        served = {}
+        for task in self.tasks:
+            tensors = task.head.serving(ops.convert_to_tensor(raw[task.name]))
+            served[task.name] = {k: _to_numpy(v) for k, v in tensors.items()}
+        return served
+
+    def task_model(self, name: str) -> keras.Model:
+        """The part of the model that one task needs, with the same variables.
+
+        Args:
+            name: Name of the task.
+
+        Returns:
+            Functional model from the inputs that the task depends on to its raw
+            output.
+
+        Raises:
+            ValueError: For an unknown task.
+        """
+        if name not in self.output:
+            raise ValueError(
+                f"Expected the name of a task, one of {list(self.task_names)}. "
+                f"Received: name={name!r}"
+            )
+        _, needed = upstream(self.output[name])
+        inputs = self.input
+        if isinstance(inputs, dict):
+            keys = {id(tensor) for tensor in needed}
+            inputs = {k: v for k, v in inputs.items() if id(v) in keys}
+        elif isinstance(inputs, list | tuple):
+            inputs = [v for v in inputs if any(v is tensor for tensor in needed)]
+        return keras.Model(inputs, self.output[name], name=f"{self.name}_{name}")
+
+    # === Saving ===
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "tasks": [keras.saving.serialize_keras_object(t) for t in self.tasks],
+            "architecture": keras.saving.serialize_keras_object(self.architecture),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects=None) -> "MultiTaskModel":
+        config = dict(config)
+        tasks = [keras.saving.deserialize_keras_object(t) for t in config.pop("tasks")]
+        architecture = keras.saving.deserialize_keras_object(config.pop("architecture"))
+        plain = keras.Model.from_config(config, custom_objects=custom_objects)
+        return cls(
+            plain.input,
+            plain.output,
+            tasks=tasks,
+            architecture=architecture,
+            name=plain.name,
+            trainable=plain.trainable,
+        )
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if self._step:
+            self._step.state.save(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        # The file may hold the state of methods, which an uncompiled model leaves.
+        if self._step:
+            self._step.state.load(store)
+
+
+class BetweenEpochs(keras.callbacks.Callback):
+    """What has to happen at the borders of epochs; `fit` adds it."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model._step.state.start_epoch()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.end_epoch(logs)
+        losses = [v for k, v in (logs or {}).items() if k in self._loss_names()]
+        if losses and np.all(np.isnan(losses)):
+            raise ValueError(
+                "Expected a label for at least one task. In this epoch no example "
+                f"had any. Received: tasks {list(self.model.task_names)}. Check the "
+                "keys of `y`, `Task.missing` and the masks"
+            )
+
+    def _loss_names(self):
+        return {f"{name}_loss" for name in self.model.task_names}
+
+
+def _to_numpy(tensor):
+    array = ops.convert_to_numpy(tensor)
+    if array.dtype == object:
+        return np.array([text.decode() for text in array.reshape(-1)]).reshape(
+            array.shape
+        )
+    return array

@@ -1,0 +1,55 @@
+"""How the step applies a gradient balancer."""
+
+import dataclasses
+
+import keras
+
+from keras_mtl.utils.checks import check_choice, check_count
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BalancingOptions:
+    """Options of `compile(balancing=…)`, the same for every balancer.
+
+    Args:
+        every: Task weights are computed at every n-th step and reused in between,
+            at the cost of one backward pass.
+        start_after: Number of steps before the first balancing step; until then
+            all task weights are 1.
+        head_gradients: `"task"`: the variables of one task get the gradient of its
+            loss. `"balanced"`: that gradient times the task weight.
+        scale: `"paper"`: task weights as the method gives them. `"sum"`: rescaled
+            to the sum `K` over `K` active tasks, as equal weights have it, so that
+            methods can be compared at one learning rate. `"mean"`: to the sum 1.
+            Where the sum is not positive the paper's weights stay.
+        on_nonfinite: What happens when a task's loss or gradient is not finite.
+            `"skip"`: the task is left out of that step and counted in
+            `model.balancing_state["nonfinite"]`. `"raise"`: so, and training stops
+            after the step with an error that names the task. Applies without a
+            balancer too.
+
+    Example:
+    >>> BalancingOptions(every=10).every
+    10
+    """
+
+    every: int = 1
+    start_after: int = 0
+    head_gradients: str = "task"
+    scale: str = "paper"
+    on_nonfinite: str = "skip"
+
+    def __post_init__(self):
+        check_count("every", self.every)
+        check_count("start_after", self.start_after, 0)
+        check_choice("head_gradients", self.head_gradients, ("task", "balanced"))
+        check_choice("scale", self.scale, ("paper", "sum", "mean"))
+        check_choice("on_nonfinite", self.on_nonfinite, ("skip", "raise"))
+
+    def get_config(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "BalancingOptions":
+        return cls(**config)

@@ -1,0 +1,205 @@
+"""What the weighting and the balancer remember, outside of the model's weights."""
+
+import random
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_mtl.utils.types import Tensor
+
+_RECORDS = ("cosine", "conflicts", "pairs", "norms")
+
+
+def read(variable: keras.Variable) -> Tensor:
+    """The current value as a tensor."""
+    return tf.convert_to_tensor(variable.value)
+
+
+class StepSeed(keras.random.SeedGenerator):
+    """Random numbers that are a function of the model's seed and the step.
+
+    It holds no variable, so all replicas draw the same numbers, a resumed run
+    draws those of the uninterrupted one, and XLA can compile the drawing.
+    """
+
+    def __init__(self, base: Tensor, step: Tensor):
+        self._base, self._step, self._draws = base, step, 0
+
+    def next(self, ordered: bool = True) -> Tensor:
+        self._draws += 1
+        return tf.stack([self._base + 7919 * self._draws, self._step])
+
+
+class MethodState:
+    """Variables of a compiled model's weighting and balancer.
+
+    They live here and not in `model.weights`, which stay the architecture's; the
+    model saves and loads them beside its own variables.
+
+    Args:
+        tasks: The tasks.
+        weighting: The loss weighting.
+        balancer: The balancer, or `None`.
+        optimizer: The model's optimizer. The trainable variables of the weighting
+            get a copy of it without weight decay, clipping and averaging.
+    """
+
+    def __init__(self, tasks, weighting, balancer, optimizer):
+        num_tasks = len(tasks)
+        self.num_tasks = num_tasks
+        self.step = _variable(0, "step", "int64")
+        self.seed = _variable(random.randint(1, 2**31 - 1), "seed", "int64")
+        self.loss_weights = _variable(np.ones(num_tasks), "loss_weights")
+        zeros = np.zeros(num_tasks)
+        self.nonfinite_losses = _variable(zeros, "nonfinite_losses", "int64")
+        self.nonfinite_gradients = _variable(zeros, "nonfinite_gradients", "int64")
+        trainable, state = weighting.init(tasks)
+        self.weighting_variables = {
+            name: _variable(value, name, trainable=True)
+            for name, value in trainable.items()
+        }
+        self.weighting_state = _variables(state)
+        self.balancer_state = {}
+        self.task_weights = self.records = None
+        if balancer is not None:
+            self.task_weights = _variable(np.ones(num_tasks), "task_weights")
+            self.records = _variable(
+                np.zeros((len(_RECORDS), num_tasks, num_tasks)), "records"
+            )
+            self.balancer_state = _variables(balancer.init_state(num_tasks))
+        self.optimizer = None
+        if self.weighting_variables:
+            self.optimizer = _plain_copy(optimizer)
+            self.optimizer.build(list(self.weighting_variables.values()))
+        self._names = {
+            "weighting": type(weighting).__name__,
+            "balancer": type(balancer).__name__,
+        }
+
+    def step_seed(self) -> StepSeed:
+        """Random numbers of the current step."""
+        return StepSeed(read(self.seed), read(self.step))
+
+    def recorded(self, similarities: Tensor, norms: Tensor, active: Tensor) -> Tensor:
+        """The epoch's records with those of one more balancing step."""
+        pairs = tf.cast(active[:, None] & active[None, :], similarities.dtype)
+        step = tf.stack(
+            [
+                similarities * pairs,
+                tf.cast(similarities < 0, pairs.dtype) * pairs,
+                pairs,
+                tf.linalg.diag(norms) * pairs,
+            ]
+        )
+        return read(self.records) + tf.cast(step, self.records.dtype)
+
+    def start_epoch(self) -> None:
+        """Forgets the recorded steps."""
+        if self.records is not None:
+            self.records.assign(np.zeros(self.records.shape))
+
+    def summary(self) -> dict[str, np.ndarray]:
+        """What callbacks show; see `MultiTaskModel.balancing_state`."""
+        shown = {
+            "step": ops.convert_to_numpy(self.step),
+            "loss_weights": ops.convert_to_numpy(self.loss_weights),
+            "nonfinite": ops.convert_to_numpy(
+                self.nonfinite_losses + self.nonfinite_gradients
+            ),
+        }
+        if self.records is None:
+            return shown
+        cosine, conflicts, pairs, norms = ops.convert_to_numpy(self.records)
+        off = ~np.eye(self.num_tasks, dtype=bool)
+        with np.errstate(invalid="ignore"):
+            return {
+                **shown,
+                "task_weights": ops.convert_to_numpy(self.task_weights),
+                "gradient_norms": np.diag(norms) / np.diag(pairs),
+                "cosine": cosine / pairs,
+                "conflict_rate": conflicts[off].sum() / pairs[off].sum(),
+            }
+
+    def named_variables(self) -> dict[str, keras.Variable]:
+        """All variables by the name under which they are saved."""
+        named = {
+            "step": self.step,
+            "seed": self.seed,
+            "loss_weights": self.loss_weights,
+            "nonfinite_losses": self.nonfinite_losses,
+            "nonfinite_gradients": self.nonfinite_gradients,
+        }
+        weighting = f"weighting.{self._names['weighting']}"
+        balancer = f"balancer.{self._names['balancer']}"
+        for name, variable in self.weighting_variables.items():
+            named[f"{weighting}.variable.{name}"] = variable
+        for name, variable in self.weighting_state.items():
+            named[f"{weighting}.state.{name}"] = variable
+        if self.optimizer is not None:
+            for index, variable in enumerate(self.optimizer.variables):
+                named[f"{weighting}.optimizer.{index}"] = variable
+        if self.records is not None:
+            named[f"{balancer}.task_weights"] = self.task_weights
+            for name, variable in self.balancer_state.items():
+                named[f"{balancer}.state.{name}"] = variable
+        return named
+
+    def save(self, store: Any) -> None:
+        """Writes every variable into a Keras weights store."""
+        for name, variable in self.named_variables().items():
+            store[name] = ops.convert_to_numpy(variable)
+
+    def load(self, store: Any) -> None:
+        """Reads back what `save` wrote; what another method wrote is left out.
+
+        A variable that is not there, or has another shape, keeps its initial value,
+        and a warning names the method that starts afresh.
+        """
+        saved = set(store.keys())
+        if not saved:
+            return
+        named = self.named_variables()
+        fits = {n for n in named if n in saved and store[n].shape == named[n].shape}
+        afresh = {".".join(n.split(".")[:2]) for n in set(named) - fits if "." in n}
+        if afresh:
+            stored = sorted({".".join(n.split(".")[:2]) for n in saved if "." in n})
+            warnings.warn(
+                f"The state of {sorted(afresh)} starts afresh: the file holds "
+                f"{stored or 'no method state'}.",
+                stacklevel=2,
+            )
+        for name in fits:
+            if ".".join(name.split(".")[:2]) not in afresh:
+                named[name].assign(np.asarray(store[name]))
+
+
+def _variable(value, name, dtype=None, trainable=False):
+    value = np.asarray(value)
+    return keras.Variable(
+        value,
+        dtype=dtype or keras.config.floatx(),
+        trainable=trainable,
+        aggregation="only_first_replica",
+        name=name,
+    )
+
+
+def _variables(values):
+    return {name: _variable(value, name) for name, value in values.items()}
+
+
+def _plain_copy(optimizer):
+    """The same optimizer for method variables: it only takes steps."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    config = optimizer.get_config()
+    for name in ("clipnorm", "global_clipnorm", "clipvalue", "loss_scale_factor"):
+        config[name] = None
+    if config.get("weight_decay") is not None:
+        config["weight_decay"] = 0.0  # AdamW refuses `None`.
+    config.update(use_ema=False, ema_overwrite_frequency=None)
+    config["learning_rate"] = 0.0  # The step copies the current rate.
+    return type(optimizer).from_config(config)

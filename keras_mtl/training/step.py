@@ -1,0 +1,361 @@
+"""One training step: losses, weights, gradients, update."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_mtl import distribution
+from keras_mtl.balancers import Balancer
+from keras_mtl.linalg import cosine, norms
+from keras_mtl.task import Task
+from keras_mtl.training import gradients
+from keras_mtl.training.gradients import Reach
+from keras_mtl.training.losses import Batch, batch_rows, measure
+from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.state import MethodState, read
+from keras_mtl.training.trackers import LossTracker, TaskMetrics
+from keras_mtl.utils.types import Tensor
+from keras_mtl.weightings import LossWeighting
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """What `compile` decided, and the step that carries it out.
+
+    Attributes:
+        model: The functional model.
+        tasks: The tasks, with their loss objects.
+        weighting: What makes one objective of the losses.
+        balancer: What makes task weights of the task gradients, or `None`.
+        options: How the balancer is applied.
+        loss_weights: Fixed weights, by task.
+        reach: Which task reaches which variable.
+        penalty: Function without arguments to a penalty on parameters, or `None`.
+        state: Variables of weighting and balancer.
+        tracker: Means of the losses.
+        metrics: Metrics by task.
+    """
+
+    model: keras.Model
+    tasks: tuple[Task, ...]
+    weighting: LossWeighting
+    balancer: Balancer | None
+    options: BalancingOptions
+    loss_weights: list[float]
+    reach: Reach
+    penalty: Any
+    state: MethodState
+    tracker: LossTracker
+    metrics: list[TaskMetrics]
+
+    # === The step ===
+
+    def train(self, data: Any) -> None:
+        """Updates the model with one batch, by the schedule of the options."""
+        options = self.options
+        if self.balancer is None:
+            self._update(data, self._plain)
+        elif options.every == 1 and options.start_after == 0:
+            self._update(data, self._balanced)
+        else:
+            since = read(self.state.step) - options.start_after
+            now = tf.logical_and(since >= 0, since % options.every == 0)
+
+            def run(gradient_rule):
+                def branch(data):
+                    self._update(data, gradient_rule)
+                    return tf.constant(0)
+
+                return branch
+
+            distribution.choose(now, run(self._balanced), run(self._reused), data)
+
+    def test(self, data: Any) -> None:
+        """Updates losses and metrics with one batch, by the fixed weights."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self.model(x, training=False)
+        batch = measure(self.tasks, outputs, y, sample_weight, differentiate=False)
+        fixed = ops.convert_to_tensor(self.loss_weights, dtype=batch.losses.dtype)
+        total = ops.sum(fixed * batch.losses)
+        self._track(batch, outputs, total, self._additional_loss(), batch_rows(x))
+
+    def _update(self, data, gradient_rule):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = self.model(x, training=True)
+            additional = self._additional_loss()
+        batch = measure(self.tasks, outputs, y, sample_weight)
+        seed = self.state.step_seed()
+        loss_weights, update_methods = self._weigh(batch, seed)
+        scale = self._loss_scale()
+        seeds = batch.seeds(loss_weights if scale is None else loss_weights * scale)
+        combined, after = gradient_rule(tape, batch, seeds, scale, seed)
+        self._add_additional(combined, tape, additional, scale)
+        self._apply(combined, [update_methods, after])
+        total = ops.sum(loss_weights * batch.losses)
+        self._track(batch, outputs, total, additional, batch_rows(x))
+
+    def _weigh(self, batch, seed):
+        """Loss weights, and a function that updates the weighting's variables."""
+        state = self.state
+        variables = {k: read(v) for k, v in state.weighting_variables.items()}
+        with tf.GradientTape() as tape:
+            tape.watch([batch.losses, *variables.values()])
+            objective, new_state = self.weighting.objective(
+                batch.losses,
+                batch.active,
+                variables,
+                {k: read(v) for k, v in state.weighting_state.items()},
+                seed,
+            )
+        slopes = tape.gradient(objective, [batch.losses, *variables.values()])
+        fixed = ops.convert_to_tensor(self.loss_weights, dtype=batch.losses.dtype)
+        loss_weights = tf.where(batch.active, slopes[0], tf.zeros_like(fixed)) * fixed
+
+        def update():
+            assignments = _changes(state.weighting_state, new_state)
+            assignments.append((state.loss_weights, loss_weights))
+            counts = state.nonfinite_losses
+            lost = ops.cast(batch.nonfinite, "int64")
+            assignments.append((counts, counts + lost))
+            return assignments, slopes[1:]
+
+        return loss_weights, update
+
+    # === Three ways to one gradient per variable ===
+
+    def _plain(self, tape, batch, seeds, scale, seed):
+        """Keras' own: one backward pass of the weighted sum."""
+        outputs, seeds = batch.present(seeds)
+        variables = self.reach.variables
+        found = gradients.backward(tape, outputs, seeds, variables)
+        return self._reduced(variables, found), None
+
+    def _reused(self, tape, batch, seeds, scale, seed):
+        """One backward pass with the task weights of the last balancing step."""
+        weights = tf.unstack(read(self.state.task_weights))
+        weighted = [
+            None if s is None else s * tf.cast(w, s.dtype)
+            for s, w in zip(seeds, weights, strict=True)
+        ]
+        shared = self.reach.shared
+        own = [v for row in self.reach.own for v in row]
+        found = gradients.backward(tape, *batch.present(weighted), shared)
+        heads = weighted if self.options.head_gradients == "balanced" else seeds
+        # The pass through the heads for their own variables stops there: nothing
+        # uses what it would send into the shared part, and the graph drops it.
+        found += gradients.backward(tape, *batch.present(heads), own)
+        return self._reduced(shared + own, found), None
+
+    def _balanced(self, tape, batch, seeds, scale, seed):
+        """One backward pass per task, combined with fresh task weights."""
+        state = self.state
+        found = gradients.task_gradients(tape, batch.outputs, seeds, self.reach)
+        found = found.all_reduced()
+        gram = gradients.gram_of(found, scale)
+        finite = tf.math.is_finite(tf.linalg.diag_part(gram))
+        active = batch.active & finite
+        if not self._backs_off:
+            found = gradients.leave_out(found, finite)
+        gram = tf.where(active[:, None] & active[None, :], gram, tf.zeros_like(gram))
+        task_weights, new_state = self.balancer.weights(
+            gram,
+            ops.cast(batch.losses, gram.dtype),
+            active,
+            {k: read(v) for k, v in state.balancer_state.items()},
+            seed,
+        )
+        task_weights = _rescaled(task_weights, active, self.options.scale)
+        own_weights = (
+            task_weights if self.options.head_gradients == "balanced" else None
+        )
+        combined = gradients.combine(found, self.reach, task_weights, own_weights)
+
+        def update():
+            assignments = _changes(state.balancer_state, new_state)
+            kept = tf.where(
+                active,
+                ops.cast(task_weights, state.task_weights.dtype),
+                read(state.task_weights),
+            )
+            assignments.append((state.task_weights, kept))
+            seen = state.recorded(cosine(gram), norms(gram), active)
+            assignments.append((state.records, seen))
+            if not self._backs_off:
+                lost = ops.cast(batch.active & ~finite, "int64")
+                counts = state.nonfinite_gradients
+                assignments.append((counts, counts + lost))
+            return assignments, []
+
+        return combined, update
+
+    # === Parts ===
+
+    def _additional_loss(self):
+        """Sum of `add_loss`, regularisers and the architecture's penalty, or None."""
+        terms = [ops.sum(loss) for loss in self.model.losses]
+        penalty = None if self.penalty is None else self.penalty()
+        if penalty is not None:
+            terms.append(penalty)
+        return sum(ops.cast(t, keras.config.floatx()) for t in terms) if terms else None
+
+    def _add_additional(self, combined, tape, additional, scale):
+        """Adds the gradient of the additional losses, which no balancer touches."""
+        if additional is None:
+            return
+        share = tf.ones_like(additional) / distribution.num_replicas()
+        share = share if scale is None else share * scale
+        variables = self.model.trainable_variables
+        found = gradients.backward(tape, [additional], [share], variables)
+        for key, gradient in self._reduced(variables, found).items():
+            combined[key] = gradients.add(combined.get(key), gradient)
+
+    def _reduced(self, variables, found):
+        """Gradients by the `id` of their variable, summed over the replicas."""
+        present = [g for g in found if g is not None]
+        summed = iter(distribution.all_reduce_sum(present))
+        return {
+            id(v): None if g is None else next(summed)
+            for v, g in zip(variables, found, strict=True)
+        }
+
+    @property
+    def _backs_off(self):
+        """Whether the optimizer must see gradients that are not finite.
+
+        Dynamic loss scaling then skips the step and lowers its scale.
+        """
+        return isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+    def _loss_scale(self):
+        """Factor of the optimizer's loss scaling, or `None` without it."""
+        optimizer = self.model.optimizer
+        if not self._backs_off and optimizer.loss_scale_factor is None:
+            return None
+        return optimizer.scale_loss(tf.ones((), keras.config.floatx()))
+
+    def _apply(self, combined, updates):
+        """Optimizer step, then the methods' variables and state.
+
+        When loss scaling finds an overflow the optimizer takes no step, and then
+        the methods must not either.
+        """
+        model, state = self.model, self.state
+        variables = model.trainable_variables
+        iterations = model.optimizer.iterations
+        before = tf.identity(read(iterations))
+        distribution.apply_reduced_gradients(
+            model.optimizer, [combined.get(id(v)) for v in variables], variables
+        )
+        applied = None
+        if self._backs_off:
+            applied = read(iterations) > before
+        assignments = [(state.step, state.step + 1)]
+        for update in updates:
+            if update is None:
+                continue
+            changes, slopes = update()
+            assignments += changes
+            if state.optimizer is not None and slopes:
+                self._move_method_variables(slopes, applied)
+        for variable, value in assignments:
+            value = ops.cast(value, variable.dtype)
+            if applied is not None:
+                value = tf.where(applied, value, read(variable))
+            variable.assign(value)
+
+    def _move_method_variables(self, slopes, applied):
+        """A step of the weighting's own variables, undone where not `applied`."""
+        optimizer = self.state.optimizer
+        variables = list(self.state.weighting_variables.values())
+        touched = variables + optimizer.variables
+        if applied is not None:
+            before = [tf.identity(read(v)) for v in touched]
+        optimizer.learning_rate.assign(
+            ops.cast(self.model.optimizer.learning_rate, optimizer.learning_rate.dtype)
+        )
+        distribution.apply_reduced_gradients(optimizer, slopes, variables)
+        if applied is not None:
+            for variable, value in zip(touched, before, strict=True):
+                variable.assign(tf.where(applied, read(variable), value))
+
+    def _track(self, batch: Batch, outputs, total, additional, rows):
+        """Updates the logs."""
+        if additional is not None:
+            total = total + ops.cast(additional, total.dtype)
+        zeros = tf.zeros_like(batch.sums)
+        self.tracker.update_state(
+            tf.where(batch.active, batch.sums, zeros),
+            tf.where(batch.active, batch.counts, zeros),
+            total,
+            rows,
+        )
+        active = tf.unstack(batch.active)
+        for metrics, labels, on in zip(self.metrics, batch.labels, active, strict=True):
+            metrics.update_state(labels, outputs[metrics.task.name], on)
+
+    # === Around the step ===
+
+    @property
+    def all_metrics(self) -> list[keras.metrics.Metric]:
+        """The tracker of the losses and the metrics of all tasks."""
+        own = [metric for task in self.metrics for metric in task.all_metrics]
+        return [self.tracker, *own]
+
+    def logs(self) -> dict[str, Tensor]:
+        """Losses and metrics since the last reset; NaN where a task had no label."""
+        logs = self.tracker.result()
+        for index, metrics in enumerate(self.metrics):
+            labelled = self.tracker.counts[index] > 0
+            for metric in metrics.all_metrics:
+                value = metric.result()
+                nothing = ops.full_like(value, float("nan"))
+                logs[metric.name] = ops.where(labelled, value, nothing)
+        return logs
+
+    def end_epoch(self, logs: dict[str, Any]) -> None:
+        """Passes the end of an epoch on to the loss weighting."""
+        state = self.state.weighting_state
+        values = {k: ops.convert_to_numpy(v) for k, v in state.items()}
+        for name, value in self.weighting.end_epoch(values, logs).items():
+            state[name].assign(value)
+
+    def checked(self, train_function: Any) -> Any:
+        """The train function, and an error after a step that was not finite."""
+        counts = self.state.summary()["nonfinite"]
+
+        def checked_function(iterator):
+            nonlocal counts
+            logs = train_function(iterator)
+            before, counts = counts, self.state.summary()["nonfinite"]
+            pairs = zip(self.tasks, counts > before, strict=True)
+            bad = [task.name for task, more in pairs if more]
+            if bad:
+                raise FloatingPointError(
+                    f"The loss or gradient of {bad} was not finite in training step "
+                    f"{int(ops.convert_to_numpy(self.state.step))}, and was left out "
+                    "of the update. Look at the labels and inputs of that batch, or "
+                    "use `BalancingOptions(on_nonfinite='skip')`"
+                )
+            return logs
+
+        return checked_function
+
+
+def _changes(variables: dict, values: dict) -> list[tuple[Any, Tensor]]:
+    return [(variable, values[name]) for name, variable in variables.items()]
+
+
+def _rescaled(weights, active, scale):
+    """Task weights of the sum that `BalancingOptions.scale` asks for."""
+    if scale == "paper":
+        return weights
+    total = tf.reduce_sum(weights)
+    count = tf.reduce_sum(tf.cast(active, weights.dtype))
+    wanted = count if scale == "sum" else tf.ones_like(count)
+    usable = total > 1e-6 * tf.reduce_sum(tf.abs(weights))
+    factor = tf.where(usable, wanted / tf.where(usable, total, 1.0), 1.0)
+    return weights * factor

@@ -1,0 +1,1 @@
+"""Registry, argument checks and type names: what every other part may use."""

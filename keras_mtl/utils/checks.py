@@ -1,0 +1,42 @@
+"""Argument checks with the wording of Keras."""
+
+import math
+from typing import Any
+
+
+def check_positive(name: str, value: Any) -> Any:
+    """Returns `value`, a finite number above zero."""
+    return _check_number(name, value, "a number > 0", lambda v: v > 0)
+
+
+def check_non_negative(name: str, value: Any) -> Any:
+    """Returns `value`, a finite number of at least zero."""
+    return _check_number(name, value, "a number >= 0", lambda v: v >= 0)
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> int:
+    """Returns `value`, an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(
+            f"Expected `{name}` to be an integer >= {minimum}. "
+            f"Received: {name}={value!r}"
+        )
+    return value
+
+
+def check_choice(name: str, value: Any, choices: tuple) -> Any:
+    """Returns `value`, one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"Expected `{name}` to be one of {list(choices)}. Received: {name}={value!r}"
+        )
+    return value
+
+
+def _check_number(name, value, wanted, holds):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not holds(value):
+        raise ValueError(
+            f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
+        )
+    return value
