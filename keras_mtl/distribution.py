@@ -83,7 +83,9 @@ def _without_reduction(optimizer):
     try:
         yield
     finally:
-        del optimizer._all_reduce_sum_gradients
+        # The threads of the replicas share the optimizer: the first one back here
+        # is done with it for all.
+        optimizer.__dict__.pop("_all_reduce_sum_gradients", None)
 
 
 def choose(predicate: Tensor, if_true: Callable, if_false: Callable, data: Any) -> Any:

@@ -1,7 +1,6 @@
 """The contract of a gradient balancer."""
 
 import keras
-from keras import ops
 
 from keras_mtl.utils.registry import Registry
 from keras_mtl.utils.types import State, Tensor
@@ -53,17 +52,3 @@ class Balancer:
     @classmethod
     def from_config(cls, config: dict) -> "Balancer":
         return cls(**config)
-
-
-def pair_uniform(num_tasks: int, seed: keras.random.SeedGenerator, dtype) -> Tensor:
-    """Uniform random numbers of shape `(num_tasks, num_tasks)`, one per pair.
-
-    The pair `(i, j)` reads entry `max(i, j)² + …` of one random vector, so that the
-    first `num_tasks - 1` tasks draw the same numbers with or without the last.
-    """
-    flat = keras.random.uniform((num_tasks * num_tasks,), seed=seed)
-    positions = [
-        [i * i + j if i >= j else j * j + j + 1 + i for j in range(num_tasks)]
-        for i in range(num_tasks)
-    ]
-    return ops.cast(ops.take(flat, ops.array(positions, "int32")), dtype)

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_mtl.balancers.balancer import Balancer, pair_uniform, registry
+from keras_mtl.balancers.balancer import Balancer, registry
+from keras_mtl.utils.random import uniform
 from keras_mtl.utils.types import Tensor
 
 
@@ -61,6 +62,7 @@ class PCGrad(Balancer):
     """
 
     def weights(self, gram, losses, active, state, seed):
-        keys = pair_uniform(gram.shape[0], seed, gram.dtype)
+        tasks = ops.arange(gram.shape[0])
+        keys = uniform(tasks[:, None] * 2**16 + tasks[None, :], seed)
         weights = pcgrad_weights(gram, ops.argsort(keys, axis=1))
         return ops.where(active, weights, ops.zeros_like(weights)), state

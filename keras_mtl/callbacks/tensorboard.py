@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from keras_mtl.plots import tags
 from keras_mtl.plots.cosine import cosine_image
-from keras_mtl.utils.checks import check_count
 
 
 class TaskTensorBoard(keras.callbacks.TensorBoard):
@@ -26,6 +25,8 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
       `balancing/gradient_norm/<task>`, `balancing/conflict_rate`, the cosine matrix
       of the task gradients as the image `balancing/cosine`, and its entries as
       `balancing/cosine/<task>~<other task>`.
+
+    The tag filter `task_|^balancing` of the page shows these alone.
 
     All of it is read from the logs and from `model.balancing_state`, which the
     training step has filled anyway: no gradient is computed again. NaN means "not
@@ -57,13 +58,12 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
         update_freq: str | int = "epoch",
         **kwargs: Any,
     ):
-        if update_freq not in ("epoch", "batch"):
-            if isinstance(update_freq, str):
-                raise ValueError(
-                    'Expected `update_freq` to be "epoch", "batch" or an integer '
-                    f">= 1. Received: update_freq={update_freq!r}"
-                )
-            check_count("update_freq", update_freq)
+        integer = isinstance(update_freq, int) and not isinstance(update_freq, bool)
+        if update_freq not in ("epoch", "batch") and not (integer and update_freq >= 1):
+            raise ValueError(
+                'Expected `update_freq` to be "epoch", "batch" or an integer >= 1. '
+                f"Received: update_freq={update_freq!r}"
+            )
         super().__init__(os.fspath(log_dir), update_freq=update_freq, **kwargs)
         self._num_batches = 0
 
@@ -99,9 +99,8 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
             self._write_tasks(epoch, logs or {})
             self._write_balancing(epoch)
         # So that the page, and a report of a run that is killed, are up to date.
-        for split in tags.SPLITS:
-            if split in written_splits(logs or {}):
-                self._writer(split).flush()
+        for split in written_splits(logs or {}):
+            self._writer(split).flush()
 
     def _write_tasks(self, epoch: int, logs: Mapping[str, Any]) -> None:
         for split in written_splits(logs):
@@ -193,10 +192,9 @@ def balancing_scalars(
     {'balancing/loss_weight/a': 1.0, 'balancing/loss_weight/b': 2.0}
     """
     scalars = {}
-    for kind in tags.PER_TASK:
-        values = state.get(kind, state.get(f"{kind}s"))
-        if values is not None:
-            for name, value in zip(task_names, values, strict=True):
+    for kind, key in tags.PER_TASK.items():
+        if key in state:
+            for name, value in zip(task_names, state[key], strict=True):
                 scalars[tags.balancing_tag(kind, name)] = float(value)
     if "conflict_rate" in state:
         scalars[tags.CONFLICT_RATE] = float(state["conflict_rate"])

@@ -160,9 +160,9 @@ def _names(labels, signature, output):
 
 def _text(value, names):
     """One row of an output in words."""
-    if value.dtype.kind == "S":
-        texts = [text.decode(errors="replace") for text in value.ravel().tolist()]
-        return ", ".join(texts)
+    if value.dtype.kind == "U":
+        text = ", ".join(value.ravel().tolist())
+        return text.encode(errors="replace").decode()
     if names is not None and value.shape == (len(names),) and value.dtype.kind == "f":
         top = np.argsort(-value, kind="stable")[:_TOP_CLASSES]
         return ", ".join(f"{names[index]} {value[index]:.3f}" for index in top)

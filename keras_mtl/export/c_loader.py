@@ -66,10 +66,15 @@ class SavedModel:
         ValueError: If the runtime refuses the model; the message is TensorFlow's.
 
     Example:
-    ```python
-    with SavedModel("saved_models/digits/1") as model:
-        outputs = model.run("digit", {"image": images})
-    ```
+    >>> import tempfile
+    >>> import tensorflow as tf
+    >>> spec = tf.TensorSpec((None,), "float32", name="x")
+    >>> double = tf.function(lambda x: {"y": 2.0 * x}, [spec])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tf.saved_model.save(tf.Module(), folder, {"double": double})
+    ...     with SavedModel(folder) as model:
+    ...         model.run("double", {"x": [1.0, 2.5]})["y"].tolist()
+    [2.0, 5.0]
     """
 
     def __init__(self, folder: str | os.PathLike):

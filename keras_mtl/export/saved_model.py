@@ -64,9 +64,14 @@ def export_saved_model(
         One trace per signature, and one forward pass of a few rows.
 
     Example:
-    ```python
-    path = mtl.export.export_saved_model(model, "saved_models/digits")
-    ```
+    >>> import tempfile
+    >>> import keras_mtl as mtl
+    >>> tasks = [mtl.Task("kind", mtl.heads.Classification(3))]
+    >>> model = mtl.build_model(mtl.backbones.MLP(input_shape=(4,)), tasks)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_saved_model(model, folder)
+    ...     os.path.relpath(path, folder), sorted(os.listdir(path))[0]
+    ('1', 'assets')
     """
     if not isinstance(model, MultiTaskModel):
         raise TypeError(

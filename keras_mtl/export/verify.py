@@ -77,11 +77,14 @@ def verify_saved_model(
         ValueError: If there is no such version, or the model cannot be loaded.
 
     Example:
-    ```python
-    path = mtl.export.export_saved_model(model, "saved_models/digits")
-    if not mtl.export.verify_saved_model(path).ok:
-        raise SystemExit("the export is damaged")
-    ```
+    >>> import keras_mtl as mtl
+    >>> from keras_mtl.export import export_saved_model
+    >>> tasks = [mtl.Task("kind", mtl.heads.Classification(3))]
+    >>> model = mtl.build_model(mtl.backbones.MLP(input_shape=(4,)), tasks)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_saved_model(model, folder)
+    ...     verify_saved_model(folder).ok
+    True
     """
     folder = version_folder(directory, version)
     checks = _run("verify", folder)["checks"]
@@ -108,7 +111,7 @@ def predict_saved_model(
         version: Number of the version. Defaults to the newest.
 
     Returns:
-        Dict of arrays; strings have a NumPy `S` dtype.
+        Dict of arrays, as `MultiTaskModel.predict_tasks` gives for a task.
 
     Raises:
         TypeError: If `inputs` is no dict.
@@ -116,12 +119,16 @@ def predict_saved_model(
             not fit it.
 
     Example:
-    ```python
-    served = mtl.export.predict_saved_model(
-        "saved_models/digits", {"image": images}, signature="digit"
-    )
-    served["probabilities"]
-    ```
+    >>> import keras_mtl as mtl
+    >>> from keras_mtl.export import export_saved_model
+    >>> tasks = [mtl.Task("kind", mtl.heads.Classification(3))]
+    >>> model = mtl.build_model(mtl.backbones.MLP(input_shape=(4,)), tasks)
+    >>> inputs = {"features": np.zeros((2, 4))}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_saved_model(model, folder)
+    ...     served = predict_saved_model(folder, inputs, signature="kind")
+    >>> served["probabilities"].shape
+    (2, 3)
     """
     if not isinstance(inputs, Mapping):
         raise TypeError(
@@ -134,7 +141,14 @@ def predict_saved_model(
         source, target = (os.path.join(scratch, f"{n}.npz") for n in ("in", "out"))
         np.savez(source, **arrays)
         _run("predict", folder, signature, source, target)
-        return read_arrays(target)
+        return {name: _text(array) for name, array in read_arrays(target).items()}
+
+
+def _text(array):
+    """Strings as Python's; what is no UTF-8 can be had back by encoding."""
+    if array.dtype.kind != "S":
+        return array
+    return np.char.decode(array, "utf-8", "surrogateescape")
 
 
 def _plain(value):

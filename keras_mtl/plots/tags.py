@@ -8,7 +8,13 @@ TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)
 
 BALANCING = "balancing"
-PER_TASK = ("loss_weight", "task_weight", "gradient_norm", "nonfinite")
+# Kind of value, and where `model.balancing_state` has it.
+PER_TASK = {
+    "loss_weight": "loss_weights",
+    "task_weight": "task_weights",
+    "gradient_norm": "gradient_norms",
+    "nonfinite": "nonfinite",
+}
 CONFLICT_RATE = f"{BALANCING}/conflict_rate"
 COSINE = f"{BALANCING}/cosine"
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_mtl import distribution
 from keras_mtl.task import Task
@@ -120,6 +121,14 @@ def check_reach(reach: Reach, tasks: tuple[Task, ...], balancer: Any) -> None:
 def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     """Raises a `ValueError` for what Keras cannot do under several replicas."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
+    made_under = getattr(inner, "_distribution_strategy", None)
+    here = tf.distribute.get_strategy()
+    if made_under is not None and made_under is not here:
+        raise ValueError(
+            "Expected the optimizer to be made inside the `scope()` of the strategy "
+            f"that the model was built in ({type(here).__name__}). Received: "
+            f"optimizer={type(inner).__name__}, made under {type(made_under).__name__}"
+        )
     for name in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
         if getattr(inner, name, None) and distribution.num_replicas() > 1:
             raise ValueError(

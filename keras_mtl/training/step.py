@@ -245,14 +245,13 @@ class TrainingStep:
         """
         model, state = self.model, self.state
         variables = model.trainable_variables
-        iterations = model.optimizer.iterations
-        before = tf.identity(read(iterations))
+        scale = self._loss_scale()
         distribution.apply_reduced_gradients(
             model.optimizer, [combined.get(id(v)) for v in variables], variables
         )
         applied = None
         if self._backs_off:
-            applied = read(iterations) > before
+            applied = self._loss_scale() >= scale  # An overflow has halved it.
         assignments = [(state.step, state.step + 1)]
         for update in updates:
             if update is None:

@@ -1,5 +1,7 @@
 """A small model that shows a balancing state, without the work of balancing."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -40,7 +42,6 @@ def make_model():
     """Function that makes a compiled stand-in."""
 
     def make(**attributes):
-        keras.utils.set_random_seed(0)
         inputs = keras.Input((3,))
         features = keras.layers.Dense(4, activation="tanh")(inputs)
         outputs = {
@@ -52,7 +53,7 @@ def make_model():
             setattr(model, name, value)
         model.compile(
             "sgd",
-            loss={name: "mse" for name in TASKS},
+            loss=dict.fromkeys(TASKS, "mse"),
             metrics={"digit": ["mae"], "box_size": ["mae"]},
         )
         return model
@@ -106,8 +107,6 @@ def read_events():
 @pytest.fixture
 def no_matplotlib(monkeypatch):
     """Makes every import of matplotlib fail."""
-    import sys
-
     for name in [n for n in sys.modules if n.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -66,7 +66,8 @@ def test_read_run_without_balancer(tmp_path, make_model, fit):
     fit(make_model(balanced=False), [TaskTensorBoard(tmp_path)])
     run = read_run(tmp_path)
     assert set(run.weights) == {"loss_weight", "nonfinite"}
-    assert run.conflict_rate is None and run.cosine is None
+    assert run.conflict_rate is None
+    assert run.cosine is None
 
 
 def test_what_a_resumed_run_does_again_replaces_the_first_time(tmp_path):
@@ -107,7 +108,8 @@ def test_report_draws_and_prints(run_dir, capsys):
     assert f"wrote {run_dir / 'report.png'}" in printed
     pixels = tf.io.decode_png((run_dir / "report.png").read_bytes(), channels=3)
     height, width, _ = pixels.shape
-    assert width == 1320 and 1000 < height < 3000
+    assert width == 1320
+    assert 1000 < height < 3000
     assert 0.01 < np.mean(np.any(pixels.numpy() < 200, axis=-1)) < 0.5
 
 
@@ -138,7 +140,8 @@ def test_report_names_a_damaged_file(run_dir, capsys, position):
     path.write_bytes(content)
     assert report_command(run_dir) == 1
     error = capsys.readouterr().err
-    assert "damaged" in error and path.name in error
+    assert "damaged" in error
+    assert path.name in error
 
 
 def missing(folder):
@@ -172,7 +175,8 @@ def test_report_of_no_run(tmp_path, capsys, make, message):
     directory = make(tmp_path)
     assert report_command(directory) == 1
     error = capsys.readouterr().err
-    assert message in error and str(directory) in error
+    assert message in error
+    assert str(directory) in error
 
 
 def test_stock_events_beside_ours_do_no_harm(tmp_path, make_model, fit):

@@ -147,7 +147,7 @@ def test_can_be_used_in_two_fits(tmp_path, make_model, fit, read_events):
 
 @pytest.mark.parametrize("update_freq", [0, -1, 1.5, True, "step", None])
 def test_bad_update_freq(update_freq):
-    with pytest.raises(ValueError, match="`update_freq`.*Received: update_freq="):
+    with pytest.raises(ValueError, match=r"`update_freq`.*Received: update_freq="):
         TaskTensorBoard("run", update_freq=update_freq)
 
 

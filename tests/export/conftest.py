@@ -2,9 +2,9 @@
 
 import keras
 import pytest
-from samples import make_model
 
 from keras_mtl.export import export_saved_model
+from tests.export.samples import make_model
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 import argparse
 
+import keras
 import numpy as np
 import pytest
-from samples import inputs_of
 
 from keras_mtl.cli import export as command
+from tests.export.samples import inputs_of, make_plain_model
 
 
 @pytest.fixture
@@ -76,6 +77,18 @@ def test_no_such_version(call, exported, action):
         assert err.startswith(f"keras-mtl export {action}: Expected `directory`")
 
 
+def test_save(call, tmp_path):
+    model = make_plain_model(keras.layers.Dense(3))
+    model.save(tmp_path / "size.keras")
+    for arguments, version in [((), 1), ((), 2), (("--version", 9), 9)]:
+        status, out, err = call(
+            "save", tmp_path / "size.keras", tmp_path / "size", *arguments
+        )
+        assert status == 0, err
+        assert out == f"wrote {tmp_path / 'size' / str(version)}\n"
+    assert call("verify", tmp_path / "size", "--version", 9)[0] == 0
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut off"])
 def test_save_names_the_file(call, tmp_path, content):
     path = tmp_path / "digits.keras"
@@ -105,7 +118,8 @@ def test_predict_names_the_input_file(call, exported, tmp_path, content):
         (np.array(2), ["a", "b", "c"], "c"),
         (np.array(2), None, "2"),
         (np.array([0.25, 0.5]), None, "[0.25, 0.5 ]"),
-        (np.array(b"\xc3\x9f"), None, "ß"),
+        (np.array("ß"), None, "ß"),
+        (np.array(["a", "b\udcff"]), None, "a, b?"),
     ],
 )
 def test_values_in_words(value, names, text):

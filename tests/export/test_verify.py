@@ -10,6 +10,7 @@ import pytest
 
 from keras_mtl.export import predict_saved_model, runner, verify_saved_model
 from keras_mtl.export.runner import compare
+from tests.export.samples import LABELS
 
 
 def rewrite(version, change):
@@ -117,6 +118,38 @@ def test_the_process_imports_neither_tensorflow_nor_keras(exported):
     assert not {"tensorflow", "keras", "keras_mtl.export.saved_model"} & imported
 
 
+def test_the_program_tells_on_python_tensorflow(copied, exported, tmp_path, capsys):
+    """Run in this process, which has imported it."""
+    source, target = tmp_path / "in.npz", tmp_path / "out.npz"
+    np.savez(source, image=np.zeros((2, 4, 4, 1)))
+    for arguments in (
+        ["verify", exported],
+        ["predict", exported, "shape", str(source), str(target)],
+    ):
+        assert runner.main(arguments) == 0
+        assert json.loads(capsys.readouterr().out)["python_tensorflow"] is True
+    with np.load(target) as file:
+        assert file["probabilities"].shape == (2, 3)
+    rewrite(copied, lambda arrays: arrays.pop("sign/outputs/box"))
+    checks = runner.verify(copied)
+    assert [c["output"] for c in checks if not c["ok"]] == ["box"]
+    os.remove(os.path.join(copied, "saved_model.pb"))
+    assert runner.main(["verify", copied]) == 1
+    assert "refuses" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_text_in_and_out(exported):
+    inputs = {"image": np.zeros((2, 4, 4, 1)), "word": [["seven"], [b"Stra\xc3\x9fe"]]}
+    texts = {**inputs, "word": np.array(inputs["word"], dtype=object)}
+    served = predict_saved_model(exported, texts, signature="order")
+    assert served["label"].dtype == "int32"
+    served = predict_saved_model(
+        exported, {"image": inputs["image"]}, signature="shape"
+    )
+    assert served["label"].dtype.kind == "U"
+    assert set(served["label"]) <= set(LABELS)
+
+
 def test_a_process_that_imports_tensorflow_is_refused(exported, tmp_path, monkeypatch):
     stub = "import sys\nsys.modules['tensorflow.python'] = sys\n"
     (tmp_path / "sitecustomize.py").write_text(stub)
@@ -127,7 +160,7 @@ def test_a_process_that_imports_tensorflow_is_refused(exported, tmp_path, monkey
 
 def test_a_crash_is_reported(exported, monkeypatch):
     monkeypatch.setattr(runner, "__file__", "no_such_program.py")
-    with pytest.raises(ValueError, match="status 2 and said:\n.*no_such_program"):
+    with pytest.raises(ValueError, match=r"status 2 and said:\n.*no_such_program"):
         verify_saved_model(exported)
 
 

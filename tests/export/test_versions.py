@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import make_plain_model
 
 from keras_mtl.export import (
     export_saved_model,
@@ -17,6 +16,7 @@ from keras_mtl.export import (
     versions,
 )
 from keras_mtl.export.versions import write_version
+from tests.export.samples import make_plain_model
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_full_disk(folder, small):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="too large.*unchanged"):
+        with pytest.raises(OSError, match=r"too large.*unchanged"):
             export_saved_model(small, folder)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -141,7 +141,7 @@ def test_an_interrupted_write(folder, small, monkeypatch, error):
 
 @pytest.mark.parametrize("version", [3, 0, -1, True, "4", 1.0])
 def test_bad_versions(folder, small, version):
-    with pytest.raises(ValueError, match="`version`.*Received: version="):
+    with pytest.raises(ValueError, match=r"`version`.*Received: version="):
         export_saved_model(small, folder, version=version)
     assert_untouched(folder)
 
@@ -163,6 +163,12 @@ def test_missing_versions(folder):
 def test_bad_samples(folder, small, sample, message):
     with pytest.raises(ValueError, match=message):
         export_saved_model(small, folder, sample=sample)
+    assert_untouched(folder)
+
+
+def test_a_sample_of_several_inputs_is_a_dict(model, folder):
+    with pytest.raises(ValueError, match="a dict with the keys"):
+        export_saved_model(model, folder, sample=np.ones((2, 4, 4, 1)))
     assert_untouched(folder)
 
 

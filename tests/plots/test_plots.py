@@ -96,7 +96,8 @@ def test_report_is_legible(num_tasks, num_epochs):
     assert overlaps(figure) == []
     assert outside(figure) == []
     pixels = plots.figure_array(figure)
-    assert pixels.shape[1] == 1320 and pixels.dtype == np.uint8
+    assert pixels.shape[1] == 1320
+    assert pixels.dtype == np.uint8
     assert pixels.std() > 5
 
 
@@ -154,13 +155,13 @@ def test_panels(counts, shape):
 
 @pytest.mark.parametrize("curves", [{}, {"a": {}}])
 def test_no_curves(curves):
-    with pytest.raises(ValueError, match="at least one metric.*Received: curves="):
+    with pytest.raises(ValueError, match=r"at least one metric.*Received: curves="):
         plots.task_curves([1], curves)
 
 
 @pytest.mark.parametrize("weights", [{}, {"w": np.ones((2, 3))}])
 def test_weights_must_fit(weights):
-    with pytest.raises(ValueError, match="Expected `weights.*Received: "):
+    with pytest.raises(ValueError, match=r"Expected `weights.*Received: "):
         plots.weight_curves([1, 2], weights, ["a", "b"])
 
 
@@ -179,7 +180,8 @@ def test_heatmap_numbers():
 
 def test_cosine_array():
     colours = plots.cosine_array([[1.0, 0.0], [np.nan, -1.0]], cell=2)
-    assert colours.shape == (4, 4, 3) and colours.dtype == np.uint8
+    assert colours.shape == (4, 4, 3)
+    assert colours.dtype == np.uint8
     assert colours[::2, ::2].tolist() == [
         [[33, 102, 172], [247, 247, 247]],
         [[200, 200, 200], [178, 24, 43]],
@@ -198,7 +200,8 @@ def test_save_png(tmp_path):
     figure = plots.task_curves(epochs, curves, title="one")
     plots.save_png(figure, tmp_path / "new" / "figure.png")
     content = (tmp_path / "new" / "figure.png").read_bytes()
-    assert content.startswith(b"\x89PNG\r\n") and len(content) > 5000
+    assert content.startswith(b"\x89PNG\r\n")
+    assert len(content) > 5000
 
 
 def test_without_matplotlib(monkeypatch):

@@ -54,7 +54,8 @@ def test_figure_fits_its_text():
     boxes = [t.get_window_extent() for t in figure.findobj(Text) if t.get_text()]
     assert len(boxes) == 7
     for box in boxes:
-        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
     for index, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[index + 1 :])
     assert plots.figure_array(figure).std() > 5
@@ -62,10 +63,10 @@ def test_figure_fits_its_text():
 
 @pytest.mark.parametrize("results", [{}, {"model": {}}, {"model": {"task": {}}}])
 def test_nothing_to_compare(results):
-    with pytest.raises(ValueError, match="at least one metric.*Received: results="):
+    with pytest.raises(ValueError, match=r"at least one metric.*Received: results="):
         plots.comparison_table(results)
 
 
 def test_ragged_rows():
-    with pytest.raises(ValueError, match="Expected `rows` of 2 cells.*Received: row="):
+    with pytest.raises(ValueError, match=r"Expected `rows` of 2 cells.*Received: row="):
         plots.Table(("task", "loss"), (("a",),))

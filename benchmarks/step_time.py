@@ -1,0 +1,234 @@
+"""CPU time of a training step, as ratios to stock Keras and to a lower limit.
+
+    python benchmarks/step_time.py                      # all cases, about an hour
+    python benchmarks/step_time.py --only mlp-2,mlp-32  # some
+    python benchmarks/step_time.py --quick              # does it run?
+
+See `README.md` beside this file for what is measured and how to read it.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from tqdm import tqdm
+
+_HERE = pathlib.Path(__file__).resolve().parent
+CASES = (
+    *("mlp-2", "mlp-8", "mlp-32"),
+    *("cnn-2", "cnn-3", "cnn-8"),
+    *("transformer-2", "transformer-4"),
+)
+BALANCERS = ("pcgrad", "mgda", "cagrad")
+VARIANTS = ("stock", "plain", *BALANCERS, "every_10", "limit", "limit_update")
+# Numerator, denominator, and the goal for the upper end of the interval.
+RATIOS = (
+    ("plain", "stock", 1.03),
+    *((balancer, "limit", 1.10) for balancer in BALANCERS),
+    *((balancer, "limit_update", None) for balancer in BALANCERS),
+    ("limit_update", "limit", None),
+    ("every_10", "plain", None),
+)
+_SCHEDULE = 10  # Measured steps are a multiple of it, for `every_10`.
+
+
+class Worker:
+    """A fresh process that trains one variant when it is told to."""
+
+    def __init__(self, case: str, variant: str):
+        self.variant = variant
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, str(_HERE / "step_worker.py"), case, variant],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        try:
+            self.rough = self._answer()["rough"]
+        except BaseException:
+            self.close()
+            raise
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            raise RuntimeError(
+                f"The worker of {self.variant!r} stopped:\n{self._errors.read()}"
+            )
+        return json.loads(line)
+
+    def ask(self, command: str) -> float:
+        """Sends a command and waits for the number that it asks for."""
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        return next(iter(self._answer().values()))
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.communicate()
+        self._errors.close()
+
+
+def measure_round(
+    case: str, variants: tuple[str, ...], turns: int, seconds: float, progress: tqdm
+) -> dict:
+    """One process per variant; they work in turns, one at a time.
+
+    Returns:
+        Dict with `"seconds"` (CPU seconds per step, by variant, one per turn) and
+        `"megabytes"` (by variant).
+    """
+    workers = []
+    try:
+        for variant in variants:
+            progress.set_postfix_str(f"{case} {variant}")
+            workers.append(Worker(case, variant))
+            progress.update()
+        found: dict[str, list[float]] = {variant: [] for variant in variants}
+        for turn in range(turns):
+            # There and back, so that a drift hits all alike.
+            for worker in workers if turn % 2 == 0 else reversed(workers):
+                steps = math.ceil(seconds / worker.rough / _SCHEDULE) * _SCHEDULE
+                found[worker.variant].append(worker.ask(f"measure {steps}"))
+                progress.update()
+        memory = {worker.variant: worker.ask("memory") for worker in workers}
+    finally:
+        for worker in workers:
+            worker.close()
+    return {"seconds": found, "megabytes": memory}
+
+
+def summary(rounds: list[np.ndarray], draws: int = 4000) -> list[float]:
+    """Median of paired ratios and its 95 % interval.
+
+    The bootstrap draws rounds (fresh processes), then turns within them.
+
+    Args:
+        rounds: Per round, the ratio in every turn.
+    """
+    rng = np.random.default_rng(0)
+    values = np.stack(rounds)
+    number, turns = values.shape
+    rows = rng.integers(0, number, (draws, number, 1))
+    columns = rng.integers(0, turns, (draws, number, turns))
+    medians = np.median(values[rows, columns], axis=(1, 2))
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return [float(np.median(values)), float(low), float(high)]
+
+
+def ratios(rounds: list[dict]) -> dict[str, list[float]]:
+    """Summaries by `"numerator/denominator"`, of those that were measured."""
+    found = {}
+    for above, below, _ in RATIOS:
+        if above in rounds[0]["seconds"] and below in rounds[0]["seconds"]:
+            found[f"{above}/{below}"] = summary(
+                [
+                    np.array(r["seconds"][above]) / np.array(r["seconds"][below])
+                    for r in rounds
+                ]
+            )
+    return found
+
+
+def table(results: dict[str, dict]) -> str:
+    """The ratios and the memory of all cases, as Markdown."""
+    lines = [
+        "| case | ratio of CPU time per step | median | 95 % interval | goal |",
+        "|---|---|---|---|---|",
+    ]
+    goals = {f"{above}/{below}": goal for above, below, goal in RATIOS}
+    for case, result in results.items():
+        for name, (median, low, high) in result["ratios"].items():
+            goal = goals[name]
+            verdict = ""
+            if goal is not None:
+                verdict = f"≤ {goal:.2f}: {'yes' if high <= goal else 'no'}"
+            shown = name.replace("/", " ÷ ")
+            lines.append(
+                f"| {case} | {shown} | {median:.3f} | {low:.3f} – {high:.3f} "
+                f"| {verdict} |"
+            )
+    lines += ["", "Peak memory over import, MB (median over rounds):", ""]
+    variants = [v for v in VARIANTS if v in next(iter(results.values()))["megabytes"]]
+    lines.append("| case | " + " | ".join(variants) + " |")
+    lines.append("|---" * (len(variants) + 1) + "|")
+    for case, result in results.items():
+        cells = [f"{result['megabytes'][variant]:.0f}" for variant in variants]
+        lines.append(f"| {case} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help=f"cases, by commas, of {', '.join(CASES)}")
+    parser.add_argument("--variants", help=f"by commas, of {', '.join(VARIANTS)}")
+    parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
+    parser.add_argument("--turns", type=int, default=8, help="per round")
+    parser.add_argument(
+        "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small case, one round: no figures"
+    )
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.turns, options.seconds = 1, 2, 0.1
+    default_cases = ("mlp-2",) if options.quick else CASES
+    default_variants = VARIANTS
+    if options.quick:
+        default_variants = ("stock", "plain", "pcgrad", "limit")
+    options.only = _chosen(parser, options.only, CASES, default_cases)
+    options.variants = _chosen(parser, options.variants, VARIANTS, default_variants)
+    return options
+
+
+def _chosen(parser, text, known, default):
+    chosen = tuple(text.split(",")) if text else default
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        parser.error(f"unknown: {unknown}; expected some of {', '.join(known)}")
+    return chosen
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures, prints the table, and writes the numbers if asked to."""
+    options = parsed(arguments)
+    count = len(options.only) * len(options.variants) * options.rounds
+    results: dict[str, dict] = {}
+    with tqdm(total=count * (options.turns + 1), unit="turn") as progress:
+        for case in options.only:
+            rounds = [
+                measure_round(
+                    case, options.variants, options.turns, options.seconds, progress
+                )
+                for _ in range(options.rounds)
+            ]
+            results[case] = {
+                "ratios": ratios(rounds),
+                "megabytes": {
+                    variant: float(np.median([r["megabytes"][variant] for r in rounds]))
+                    for variant in options.variants
+                },
+                "rounds": rounds,
+            }
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1))
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Models, batches and variants whose steps `step_time.py` compares."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import keras_mtl as mtl
+
+_BATCHES = 8
+_BALANCERS = ("pcgrad", "mgda", "cagrad")
+
+
+def mlp() -> keras.Model:
+    """Three dense layers of 512 units."""
+    return mtl.backbones.MLP(input_shape=(64,), units=(512, 512, 512))
+
+
+def cnn() -> keras.Model:
+    """Four stages of convolution and batch normalisation on 32×32×3."""
+    return mtl.backbones.ConvNet(
+        input_shape=(32, 32, 3), filters=(32, 64, 128, 128), pooling="average"
+    )
+
+
+def transformer() -> keras.Model:
+    """Four pre-norm blocks of width 128 over 64 tokens of a vocabulary of 1,000."""
+    tokens = keras.Input((64,), dtype="int32", name="tokens")
+    x = layers.Embedding(1000, 128, name="embedding")(tokens)
+    for index in range(4):
+        y = layers.LayerNormalization(name=f"block_{index}_norm_attention")(x)
+        attention = layers.MultiHeadAttention(4, 32, name=f"block_{index}_attention")
+        x = layers.Add(name=f"block_{index}_add_attention")([x, attention(y, y)])
+        y = layers.LayerNormalization(name=f"block_{index}_norm_dense")(x)
+        y = layers.Dense(512, activation="gelu", name=f"block_{index}_wide")(y)
+        y = layers.Dense(128, name=f"block_{index}_narrow")(y)
+        x = layers.Add(name=f"block_{index}_add_dense")([x, y])
+    pooled = layers.GlobalAveragePooling1D(name="pooled")(x)
+    return keras.Model(tokens, {"pooled": pooled}, name="transformer")
+
+
+BACKBONES = {"mlp": (mlp, 256), "cnn": (cnn, 64), "transformer": (transformer, 32)}
+CASES = {
+    f"{name}-{num_tasks}": (name, num_tasks)
+    for name, counts in {
+        "mlp": (2, 8, 32),
+        "cnn": (2, 3, 8),
+        "transformer": (2, 4),
+    }.items()
+    for num_tasks in counts
+}
+# The last two are the bounds that the balanced steps are compared with.
+VARIANTS = ("stock", "plain", *_BALANCERS, "every_10", "limit", "limit_update")
+
+
+class Limit(keras.Model):
+    """The least that a step with task gradients can do, driven by `fit` as well.
+
+    One forward pass, and one backward pass per task from its mean loss to all
+    trainable variables; no Gram matrix, no combination, no metric. One entry of
+    every gradient is added to a counter, so that TensorFlow cannot drop the
+    computation of any. With `update`, the optimizer takes a step with the gradients
+    of the first task (and of every head) besides: what no training can do without.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.update = False
+        self.kept = tf.Variable(0.0, trainable=False)
+
+    def train_step(self, data):
+        x, y = data
+        variables = self.trainable_variables
+        values = [v.value for v in variables]
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = self(x, training=True)
+            losses = [
+                tf.reduce_mean(tf.square(outputs[name] - y[name])) for name in y
+            ]
+        entries, first = [], [None] * len(values)
+        for loss in losses:
+            gradients = tape.gradient(loss, values)
+            entries += [_entry(g) for g in gradients if g is not None]
+            first = [g if f is None else f for f, g in zip(first, gradients)]  # noqa: B905
+        self.kept.assign_add(tf.add_n(entries))
+        if self.update:
+            self.optimizer.apply(first, variables)
+        return {"loss": tf.add_n(losses)}
+
+
+def _entry(gradient):
+    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    return tf.reshape(values, [-1])[0]
+
+
+def compiled(case: str, variant: str) -> keras.Model:
+    """The compiled model of a variant; all variants have the same layers."""
+    name, num_tasks = CASES[case]
+    keras.utils.set_random_seed(0)
+    tasks = [
+        mtl.Task(f"task_{index}", mtl.heads.Regression(1), metrics=[])
+        for index in range(num_tasks)
+    ]
+    model = mtl.build_model(BACKBONES[name][0](), tasks)
+    if variant == "stock":
+        model = keras.Model(model.input, model.output)
+        model.compile(
+            "adam",
+            loss=dict.fromkeys(model.output, "mse"),
+            loss_weights=dict.fromkeys(model.output, 1.0),
+            jit_compile=False,
+        )
+    elif variant == "plain":
+        model.compile("adam")
+    elif variant in _BALANCERS:
+        model.compile("adam", balancer=variant)
+    elif variant == "every_10":
+        options = mtl.BalancingOptions(every=10)
+        model.compile("adam", balancer="pcgrad", balancing=options)
+    else:
+        model = Limit(model.input, model.output)
+        model.update = variant == "limit_update"
+        model.compile("adam", loss="mse", jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def batches(case: str) -> tf.data.Dataset:
+    """The same batches again and again, from memory, for every variant."""
+    name, num_tasks = CASES[case]
+    rng = np.random.default_rng(0)
+    make, batch = BACKBONES[name]
+    inputs = make().input
+    shape = (_BATCHES, batch, *inputs.shape[1:])
+    x = rng.standard_normal(shape).astype("float32")
+    if inputs.dtype == "int32":
+        x = rng.integers(0, 1000, shape).astype("int32")
+    y = {
+        f"task_{index}": rng.standard_normal((_BATCHES, batch, 1)).astype("float32")
+        for index in range(num_tasks)
+    }
+    return tf.data.Dataset.from_tensor_slices((x, y)).cache().repeat()
