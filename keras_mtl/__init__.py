@@ -1,11 +1,16 @@
 """Multi-task learning for Keras 3 on TensorFlow."""
 
 from keras_mtl import (
+    analysis,
     architectures,
     backbones,
     balancers,
+    callbacks,
+    data,
+    export,
     heads,
     layers,
+    plots,
     weightings,
 )
 from keras_mtl._version import __version__
@@ -18,12 +23,17 @@ __all__ = [
     "MultiTaskModel",
     "Task",
     "__version__",
+    "analysis",
     "architectures",
     "backbones",
     "balancers",
     "build_model",
+    "callbacks",
+    "data",
+    "export",
     "heads",
     "layers",
+    "plots",
     "strategy",
     "weightings",
 ]

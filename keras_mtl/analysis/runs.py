@@ -155,9 +155,9 @@ def _tasks_and_metrics(found: Mapping[str, Mapping]) -> dict[str, list[str]]:
     tasks: dict[str, list[str]] = {}
     for scalars in found.values():
         for tag in scalars:
-            task, metric = tags.split_task_tag(tag) or (None, None)
-            if task is not None and metric not in tasks.setdefault(task, []):
-                tasks[task].append(metric)
+            parts = tags.split_task_tag(tag)
+            if parts and parts[1] not in tasks.setdefault(parts[0], []):
+                tasks[parts[0]].append(parts[1])
     return {t: sorted(m, key=lambda metric: metric != "loss") for t, m in tasks.items()}
 
 

@@ -58,8 +58,10 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
         update_freq: str | int = "epoch",
         **kwargs: Any,
     ):
-        integer = isinstance(update_freq, int) and not isinstance(update_freq, bool)
-        if update_freq not in ("epoch", "batch") and not (integer and update_freq >= 1):
+        known = update_freq in ("epoch", "batch")
+        if isinstance(update_freq, int) and not isinstance(update_freq, bool):
+            known = update_freq >= 1
+        if not known:
             raise ValueError(
                 'Expected `update_freq` to be "epoch", "batch" or an integer >= 1. '
                 f"Received: update_freq={update_freq!r}"

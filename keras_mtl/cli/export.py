@@ -123,7 +123,12 @@ def _verify(args):
 
 def _predict(args):
     from keras_mtl.export import predict_saved_model, version_folder
-    from keras_mtl.export.records import read_arrays, read_expected, read_labels
+    from keras_mtl.export.records import (
+        read_arrays,
+        read_expected,
+        read_labels,
+        write_arrays,
+    )
     from keras_mtl.plots.tables import Table, text_table
 
     folder = version_folder(args.directory, args.version)
@@ -134,7 +139,7 @@ def _predict(args):
         inputs = read_expected(folder).get(args.signature, ({}, {}))[0]
     outputs = predict_saved_model(folder, inputs, signature=args.signature)
     if args.output is not None:
-        np.savez(args.output, **outputs)
+        write_arrays(args.output, outputs)
     labels = read_labels(folder)
     total = max((len(array) for array in outputs.values()), default=0)
     shown = min(total, args.rows)

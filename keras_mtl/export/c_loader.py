@@ -165,7 +165,7 @@ class SavedModel:
                 *(self._outputs(wanted), results, len(wanted)),
                 *(None, 0, None),
             )
-            return [from_tensor(self._library, tensor) for tensor in results]
+            return [from_tensor(self._library, tensor) for tensor in results if tensor]
         finally:
             for tensor in filter(None, results):
                 self._library.TF_DeleteTensor(tensor)

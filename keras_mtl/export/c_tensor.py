@@ -9,7 +9,7 @@ from keras_mtl.export.signatures import TensorInfo
 
 _STRING = 7
 # Numbers of the enumeration `TF_DataType`.
-_DTYPES = {
+_DTYPES: dict[int, np.dtype] = {
     1: np.dtype("float32"),
     2: np.dtype("float64"),
     3: np.dtype("int32"),

@@ -119,7 +119,7 @@ def _endpoint(part, tasks, names, *, prefix):
     specs = {
         names[t.name]: tf.TensorSpec(t.shape, t.dtype, names[t.name]) for t in flat
     }
-    outputs = {}
+    outputs: dict[str, tuple[str, str]] = {}
     for task in tasks:
         raw = part.output[task.name] if prefix else part.output
         for name in _served_names(task, raw):

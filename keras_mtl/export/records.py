@@ -38,7 +38,7 @@ def write_records(
         for part, values in zip(("inputs", "outputs"), pair, strict=True)
         for name, array in values.items()
     }
-    np.savez(os.path.join(extra, _EXPECTED), **arrays)
+    write_arrays(os.path.join(extra, _EXPECTED), arrays)
     for name, content in ((_DESCRIPTION, description), (_LABELS, labels)):
         with open(os.path.join(extra, name), "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2, ensure_ascii=False)
@@ -68,6 +68,14 @@ def read_description(folder: str) -> dict[str, Any]:
 def read_labels(folder: str) -> dict[str, list[str]]:
     """Names of the classes, for the tasks that have them."""
     return _read_json(folder, _LABELS)
+
+
+def write_arrays(path: str | os.PathLike, arrays: Arrays) -> None:
+    """Writes an `.npz` file; unlike `numpy.savez` it takes every name ("file")."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def read_arrays(path: str | os.PathLike) -> Arrays:

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     command, folder, *rest = arguments
     try:
         if command == "verify":
-            result = {"checks": verify(folder)}
+            result: dict = {"checks": verify(folder)}
         else:
             result = predict(folder, *rest)
     except (ValueError, OSError) as error:
@@ -57,10 +57,10 @@ def verify(folder: str) -> list[dict]:
 def predict(folder: str, signature: str, inputs: str, outputs: str) -> dict:
     """Runs a signature on the arrays of one file; writes its outputs to another."""
     from keras_mtl.export.c_loader import SavedModel
-    from keras_mtl.export.records import read_arrays
+    from keras_mtl.export.records import read_arrays, write_arrays
 
     with SavedModel(folder) as model:
-        np.savez(outputs, **model.run(signature, read_arrays(inputs)))
+        write_arrays(outputs, model.run(signature, read_arrays(inputs)))
     return {}
 
 

@@ -5,6 +5,7 @@ Needs nothing but Python: a process without Python TensorFlow reads with it.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Numbers of the fields, from tensorflow/core/protobuf/meta_graph.proto.
@@ -103,8 +104,8 @@ def _map_entry(message):
     return fields.get(_KEY, b"").decode(), fields.get(_VALUE, b"")
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Pairs of field number and value of a message in wire format."""
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Pairs of field number and value (an integer or bytes) of a message."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_mtl.export import runner
-from keras_mtl.export.records import read_arrays
+from keras_mtl.export.records import read_arrays, write_arrays
 from keras_mtl.export.versions import version_folder
 
 
@@ -139,7 +139,7 @@ def predict_saved_model(
     arrays = {name: _plain(value) for name, value in inputs.items()}
     with tempfile.TemporaryDirectory() as scratch:
         source, target = (os.path.join(scratch, f"{n}.npz") for n in ("in", "out"))
-        np.savez(source, **arrays)
+        write_arrays(source, arrays)
         _run("predict", folder, signature, source, target)
         return {name: _text(array) for name, array in read_arrays(target).items()}
 

@@ -12,13 +12,14 @@ _TEMPORARY_PREFIX = ".export-"
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
-def list_versions(directory: str | os.PathLike) -> list[int]:
+def list_versions(directory: str | os.PathLike[str]) -> list[int]:
     """Versions in `directory`, the oldest first; empty if it does not exist.
 
     Example:
     >>> list_versions("no/such/folder")
     []
     """
+    directory = os.fspath(directory)
     if not os.path.isdir(directory):
         return []
     return sorted(

@@ -10,7 +10,7 @@ from keras_mtl.plots import figure as figures
 # Red for conflict, white for neither, blue for agreement: the ends and the middle
 # of ColorBrewer's RdBu, which is safe for colour-blind readers.
 _CONFLICT, _NEUTRAL, _AGREEMENT = (178, 24, 43), (247, 247, 247), (33, 102, 172)
-_UNKNOWN = (200, 200, 200)
+_UNKNOWN = "#c8c8c8"
 
 
 def cosine_heatmap(
@@ -86,7 +86,8 @@ def cosine_array(cosine: Any, *, cell: int = 48) -> np.ndarray:
         np.interp(cosine, positions, stops)
         for stops in zip(_CONFLICT, _NEUTRAL, _AGREEMENT, strict=True)
     ]
-    pixels = np.where(np.isnan(cosine)[..., None], _UNKNOWN, np.stack(channels, -1))
+    unknown = tuple(bytes.fromhex(_UNKNOWN[1:]))
+    pixels = np.where(np.isnan(cosine)[..., None], unknown, np.stack(channels, -1))
     return np.round(pixels).astype("uint8").repeat(cell, axis=0).repeat(cell, axis=1)
 
 
@@ -127,7 +128,7 @@ def _colour_map() -> Any:
 
     stops = [np.divide(rgb, 255) for rgb in (_CONFLICT, _NEUTRAL, _AGREEMENT)]
     colours = LinearSegmentedColormap.from_list("cosine", stops)
-    return colours.with_extremes(bad=np.divide(_UNKNOWN, 255))
+    return colours.with_extremes(bad=_UNKNOWN)
 
 
 def _draw_grid(axes: Any, num_tasks: int) -> None:

@@ -217,11 +217,14 @@ class MultiTaskModel(keras.Model):
         self._step.end_epoch(logs or {})
 
     def _weights_of_all(self, sample_weight):
-        # Keras' data adapters want the tree of the outputs.
-        if isinstance(sample_weight, dict):
-            unknown = {k: v for k, v in sample_weight.items() if k not in self.output}
-            return {n: sample_weight.get(n) for n in self.task_names} | unknown
-        return sample_weight
+        """The dict with an entry for every task, as Keras' data adapters want it."""
+        if not isinstance(sample_weight, dict) or not sample_weight:
+            return sample_weight
+        rest = None
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            # A distributed data set cannot hold `None`.
+            rest = np.ones(len(next(iter(sample_weight.values()))))
+        return {**dict.fromkeys(self.task_names, rest), **sample_weight}
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # A functional model is built, and `compile` has built the optimizer. Keras'

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from keras_mtl.utils.types import Tensor
 
@@ -17,6 +16,11 @@ _RECORDS = ("cosine", "conflicts", "pairs", "norms")
 def read(variable: keras.Variable) -> Tensor:
     """The current value as a tensor."""
     return tf.convert_to_tensor(variable.value)
+
+
+def array(variable: keras.Variable) -> np.ndarray:
+    """The current value as a NumPy array."""
+    return read(variable).numpy()
 
 
 class StepSeed(keras.random.SeedGenerator):
@@ -105,20 +109,18 @@ class MethodState:
     def summary(self) -> dict[str, np.ndarray]:
         """What callbacks show; see `MultiTaskModel.balancing_state`."""
         shown = {
-            "step": ops.convert_to_numpy(self.step),
-            "loss_weights": ops.convert_to_numpy(self.loss_weights),
-            "nonfinite": ops.convert_to_numpy(
-                self.nonfinite_losses + self.nonfinite_gradients
-            ),
+            "step": array(self.step),
+            "loss_weights": array(self.loss_weights),
+            "nonfinite": array(self.nonfinite_losses) + array(self.nonfinite_gradients),
         }
         if self.records is None:
             return shown
-        cosine, conflicts, pairs, norms = ops.convert_to_numpy(self.records)
+        cosine, conflicts, pairs, norms = array(self.records)
         off = ~np.eye(self.num_tasks, dtype=bool)
         with np.errstate(invalid="ignore"):
             return {
                 **shown,
-                "task_weights": ops.convert_to_numpy(self.task_weights),
+                "task_weights": array(self.task_weights),
                 "gradient_norms": np.diag(norms) / np.diag(pairs),
                 "cosine": cosine / pairs,
                 "conflict_rate": conflicts[off].sum() / pairs[off].sum(),
@@ -151,7 +153,7 @@ class MethodState:
     def save(self, store: Any) -> None:
         """Writes every variable into a Keras weights store."""
         for name, variable in self.named_variables().items():
-            store[name] = ops.convert_to_numpy(variable)
+            store[name] = array(variable)
 
     def load(self, store: Any) -> None:
         """Reads back what `save` wrote; what another method wrote is left out.

@@ -15,7 +15,7 @@ from keras_mtl.training import gradients
 from keras_mtl.training.gradients import Reach
 from keras_mtl.training.losses import Batch, batch_rows, measure
 from keras_mtl.training.options import BalancingOptions
-from keras_mtl.training.state import MethodState, read
+from keras_mtl.training.state import MethodState, array, read
 from keras_mtl.training.trackers import LossTracker, TaskMetrics
 from keras_mtl.utils.types import Tensor
 from keras_mtl.weightings import LossWeighting
@@ -318,7 +318,7 @@ class TrainingStep:
     def end_epoch(self, logs: dict[str, Any]) -> None:
         """Passes the end of an epoch on to the loss weighting."""
         state = self.state.weighting_state
-        values = {k: ops.convert_to_numpy(v) for k, v in state.items()}
+        values = {k: array(v) for k, v in state.items()}
         for name, value in self.weighting.end_epoch(values, logs).items():
             state[name].assign(value)
 
@@ -335,7 +335,7 @@ class TrainingStep:
             if bad:
                 raise FloatingPointError(
                     f"The loss or gradient of {bad} was not finite in training step "
-                    f"{int(ops.convert_to_numpy(self.state.step))}, and was left out "
+                    f"{int(array(self.state.step))}, and was left out "
                     "of the update. Look at the labels and inputs of that batch, or "
                     "use `BalancingOptions(on_nonfinite='skip')`"
                 )

@@ -37,7 +37,7 @@ class StandIn(keras.Model):
         return state | {key: state[key] * np.nan for key in self.hidden}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
     """Function that makes a compiled stand-in."""
 
@@ -61,7 +61,7 @@ def make_model():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fit():
     """Function that fits a model on ten rows in batches of four."""
 

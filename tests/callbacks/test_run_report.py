@@ -1,6 +1,7 @@
 """Reading runs back, and `keras-mtl report`."""
 
 import argparse
+import shutil
 
 import keras
 import numpy as np
@@ -34,10 +35,17 @@ def report_command(*arguments):
     return args.run(args)
 
 
+@pytest.fixture(scope="module")
+def stored_run(tmp_path_factory, make_model, fit):
+    folder = tmp_path_factory.mktemp("stored")
+    fit(make_model(), [TaskTensorBoard(folder)])
+    return folder
+
+
 @pytest.fixture
-def run_dir(tmp_path, make_model, fit):
-    fit(make_model(), [TaskTensorBoard(tmp_path / "digits")])
-    return tmp_path / "digits"
+def run_dir(tmp_path, stored_run):
+    """A copy of a run, to draw or to damage."""
+    return shutil.copytree(stored_run, tmp_path / "digits")
 
 
 def test_read_run(tmp_path, make_model, fit):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_mtl.export import predict_saved_model, runner, verify_saved_model
+from keras_mtl.export.records import read_arrays, write_arrays
 from keras_mtl.export.runner import compare
 from tests.export.samples import LABELS
 
@@ -95,6 +96,15 @@ def test_wrong_requests(exported):
     ]:
         with pytest.raises(ValueError, match=message):
             predict_saved_model(exported, inputs, signature=signature)
+
+
+def test_arrays_of_any_name(tmp_path):
+    arrays = {"file": np.ones(2), "a/b": np.array([b"x"]), "allow_pickle": np.ones(())}
+    write_arrays(tmp_path / "some.npz", arrays)
+    found = read_arrays(tmp_path / "some.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
 
 
 def test_inputs_need_names(exported):

@@ -28,13 +28,17 @@ def tasks(**changes):
 
 
 def backbone(**kwargs):
-    return mtl.backbones.MLP(input_shape=(6,), units=(8, 8), activation="tanh", **kwargs)
+    return mtl.backbones.MLP(
+        input_shape=(6,), units=(8, 8), activation="tanh", **kwargs
+    )
 
 
 def model(names=TASKS, **changes):
     """A model of the named tasks with the same initial weights for each name."""
     keras.utils.set_random_seed(1)
-    built = mtl.build_model(backbone(), [t for t in tasks(**changes) if t.name in names])
+    built = mtl.build_model(
+        backbone(), [t for t in tasks(**changes) if t.name in names]
+    )
     rng = np.random.default_rng(2)
     start = {}
     for name in ("mlp", *TASKS):

@@ -19,7 +19,11 @@ class OnesBalancer(Balancer):
 def stock(model):
     """The same network with the losses and metrics of stock Keras."""
     plain = keras.Model.from_config(
-        {k: v for k, v in model.get_config().items() if k not in ("tasks", "architecture")}
+        {
+            k: v
+            for k, v in model.get_config().items()
+            if k not in ("tasks", "architecture")
+        }
     )
     plain.set_weights(model.get_weights())
     return plain
@@ -30,9 +34,11 @@ def compile_stock(plain, optimizer):
         optimizer,
         loss={t.name: t.head.default_loss() for t in problems.tasks()},
         loss_weights={"kind": 1.0, "price": 2.0, "sold": 1.0},
-        metrics={"kind": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-                 "price": [keras.metrics.MeanAbsoluteError(name="mae")],
-                 "sold": [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]},
+        metrics={
+            "kind": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            "price": [keras.metrics.MeanAbsoluteError(name="mae")],
+            "sold": [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+        },
     )
 
 
@@ -52,8 +58,16 @@ def optimizers():
 def run(model, compile_it, **fit):
     compile_it(model)
     x, y = problems.data()
-    history = model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0,
-                        validation_data=(x, y), **fit)
+    history = model.fit(
+        x,
+        y,
+        batch_size=16,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        validation_data=(x, y),
+        **fit,
+    )
     return problems.weights(model), history.history
 
 
@@ -114,11 +128,17 @@ def test_sample_weights_and_class_weights_keep_keras_meaning():
     model.compile("sgd")
     compile_stock(plain, "sgd")
     of_class = np.array([by_class[k] for k in y["kind"]])
-    model.fit(x, y, sample_weight={"price": weights}, batch_size=16, shuffle=False,
-              verbose=0)
-    plain.fit(x, y, sample_weight={"kind": of_class, "price": weights,
-                                   "sold": np.ones(48)},
-              batch_size=16, shuffle=False, verbose=0)
+    model.fit(
+        x, y, sample_weight={"price": weights}, batch_size=16, shuffle=False, verbose=0
+    )
+    plain.fit(
+        x,
+        y,
+        sample_weight={"kind": of_class, "price": weights, "sold": np.ones(48)},
+        batch_size=16,
+        shuffle=False,
+        verbose=0,
+    )
     difference = problems.largest_difference(
         problems.weights(model), problems.weights(plain)
     )
@@ -157,6 +177,9 @@ def test_steps_per_execution_and_eager_and_xla_give_the_same(balancer, float64):
         model.compile("adam", balancer=balancer, loss_weighting="uncertainty", **kwargs)
 
     reference = train()
-    for change in ({"steps_per_execution": 3}, {"run_eagerly": True},
-                   {"jit_compile": True}):
+    for change in (
+        {"steps_per_execution": 3},
+        {"run_eagerly": True},
+        {"jit_compile": True},
+    ):
         assert problems.largest_difference(reference, train(**change)) < 1e-12, change
