@@ -34,7 +34,8 @@ RATIOS = (
     ("limit_update", "limit", None),
     ("every_10", "plain", None),
 )
-_SCHEDULE = 10  # Measured steps are a multiple of it, for `every_10`.
+_SCHEDULE = {"every_10": 10}  # Measured steps are a multiple of it.
+_FEWEST_STEPS = 4
 
 
 class Worker:
@@ -65,6 +66,12 @@ class Worker:
                 f"The worker of {self.variant!r} stopped:\n{self._errors.read()}"
             )
         return json.loads(line)
+
+    def steps(self, seconds: float) -> int:
+        """How many steps take about so much CPU time."""
+        cycle = _SCHEDULE.get(self.variant, 1)
+        fewest = max(_FEWEST_STEPS, math.ceil(seconds / self.rough))
+        return math.ceil(fewest / cycle) * cycle
 
     def ask(self, command: str) -> float:
         """Sends a command and waits for the number that it asks for."""
@@ -99,7 +106,7 @@ def measure_round(
         for turn in range(turns):
             # There and back, so that a drift hits all alike.
             for worker in workers if turn % 2 == 0 else reversed(workers):
-                steps = math.ceil(seconds / worker.rough / _SCHEDULE) * _SCHEDULE
+                steps = worker.steps(seconds)
                 found[worker.variant].append(worker.ask(f"measure {steps}"))
                 progress.update()
         memory = {worker.variant: worker.ask("memory") for worker in workers}

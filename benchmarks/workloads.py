@@ -57,10 +57,12 @@ class Limit(keras.Model):
     """The least that a step with task gradients can do, driven by `fit` as well.
 
     One forward pass, and one backward pass per task from its mean loss to all
-    trainable variables; no Gram matrix, no combination, no metric. One entry of
-    every gradient is added to a counter, so that TensorFlow cannot drop the
-    computation of any. With `update`, the optimizer takes a step with the gradients
-    of the first task (and of every head) besides: what no training can do without.
+    trainable variables; no Gram matrix, no combination, no metric. All gradients
+    are there together at the end, as any method needs them that compares tasks:
+    one operation takes them all, and one entry of each is added to a counter, so
+    that TensorFlow can drop none. With `update`, the optimizer takes a step with the
+    gradients of the first task (and of every head) besides: what no training can do
+    without.
     """
 
     def __init__(self, *args, **kwargs):
@@ -77,20 +79,20 @@ class Limit(keras.Model):
             losses = [
                 tf.reduce_mean(tf.square(outputs[name] - y[name])) for name in y
             ]
-        entries, first = [], [None] * len(values)
-        for loss in losses:
-            gradients = tape.gradient(loss, values)
-            entries += [_entry(g) for g in gradients if g is not None]
-            first = [g if f is None else f for f, g in zip(first, gradients)]  # noqa: B905
-        self.kept.assign_add(tf.add_n(entries))
+        per_task = [tape.gradient(loss, values) for loss in losses]
+        together = tf.identity_n(
+            [_values(g) for row in per_task for g in row if g is not None]
+        )
+        self.kept.assign_add(tf.add_n([tf.reshape(g, [-1])[0] for g in together]))
         if self.update:
+            columns = zip(*per_task, strict=True)
+            first = [next(g for g in column if g is not None) for column in columns]
             self.optimizer.apply(first, variables)
         return {"loss": tf.add_n(losses)}
 
 
-def _entry(gradient):
-    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-    return tf.reshape(values, [-1])[0]
+def _values(gradient):
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def compiled(case: str, variant: str) -> keras.Model:

@@ -76,7 +76,7 @@ def random_gram(kind, size, rng):
     elif kind == "scales":
         J = J * 10.0 ** rng.uniform(-3, 3, size=(size, 1))
     elif kind == "hull holds zero":
-        J = J - J.mean(axis=0)
+        J = J - J.mean(axis=0) if size > 1 else J
     elif kind == "duplicates":
         J = J[rng.integers(0, size, size)]
     return J @ J.T

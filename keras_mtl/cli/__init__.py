@@ -1,0 +1,1 @@
+"""The command `keras-mtl`: one file per subcommand."""

@@ -1,0 +1,66 @@
+"""Jacobians of task gradients that the tests of balancers share."""
+
+import numpy as np
+from keras import ops
+
+# The example of the documentation of TorchJD, and what its balancers make of it.
+EXAMPLE = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+
+
+def conflicting(num_tasks, entries=20, seed=0):
+    """Gradients of different lengths, many of them opposed."""
+    rng = np.random.default_rng(seed)
+    J = rng.normal(size=(num_tasks, entries)) + 0.4 * rng.normal(size=entries)
+    return J * rng.uniform(0.5, 2.0, size=(num_tasks, 1))
+
+
+def agreeing(num_tasks, entries=20, seed=0):
+    """Gradients with positive inner products only."""
+    return np.abs(conflicting(num_tasks, entries, seed)) + 0.1
+
+
+def _degenerate():
+    row = conflicting(1)[0]
+    three = conflicting(3)
+    yield "one task", row[None]
+    yield "one zero gradient", np.stack([row, 0 * row, -2 * row + 1])
+    yield "one task, zero", 0 * row[None]
+    yield "all zero", 0 * three
+    yield "equal", np.stack([row, row, row])
+    yield "opposite", np.stack([row, -row])
+    yield "opposite, longer", np.stack([row, -3 * row])
+    yield "rank one", np.outer([1.0, -2.0, 0.5, 3.0], row)
+    yield "hull holds zero", three - three.mean(axis=0)
+    yield "nearly parallel", row + 1e-7 * three
+    yield "tiny", 1e-10 * three
+    yield "huge", 1e10 * three
+    yield "tiny and huge", three * np.array([[1e-10], [1.0], [1e10]])
+
+
+DEGENERATE = dict(_degenerate())
+
+
+class Seed:
+    """What the model gives a balancer: a draw per call, here always the same."""
+
+    def __init__(self, base, step=0):
+        self.draw = [base, step]
+
+    def next(self):
+        return ops.stack([ops.cast(part, "int64") for part in self.draw])
+
+
+def weights(balancer, J, losses=None, active=None, seed=7, dtype="float64"):
+    """Task weights of the gradients `J`, as NumPy."""
+    num_tasks = len(J)
+    active = np.ones(num_tasks, bool) if active is None else np.asarray(active)
+    losses = np.linspace(0.5, 2.0, num_tasks) if losses is None else losses
+    J = np.where(active[:, None], J, 0.0).astype(dtype)
+    found, _ = balancer.weights(
+        ops.array(J @ J.T, dtype),
+        ops.array(losses, dtype),
+        ops.array(active),
+        balancer.init_state(num_tasks),
+        Seed(seed),
+    )
+    return ops.convert_to_numpy(found)

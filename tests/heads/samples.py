@@ -1,0 +1,227 @@
+"""One row per head: labels, and what NumPy makes of its raw outputs."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_mtl as mtl
+
+ROWS = 40
+
+
+def softmax(x):
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return x / x.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def binary_crossentropy(labels, logits):
+    p = sigmoid(logits)
+    return -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean()
+
+
+def giou(a, b):
+    """Algorithm 2 of Rezatofighi et al., 2019, for one pair of boxes."""
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    overlap = width * height
+    area_a = (a[2] - a[0]) * (a[3] - a[1])
+    area_b = (b[2] - b[0]) * (b[3] - b[1])
+    union = area_a + area_b - overlap
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    iou = overlap / union
+    return iou, iou - (hull - union) / hull
+
+
+def ordinal_loss(labels, logits):
+    """Equation 4 of Cao et al., 2020, term by term, over the number of thresholds."""
+    total = 0.0
+    for label, row in zip(labels, logits, strict=True):
+        for k, logit in enumerate(row):
+            above = float(label > k)
+            log_p, log_rest = -np.logaddexp(0, -logit), -np.logaddexp(0, logit)
+            total -= above * log_p + (1 - above) * log_rest
+    return total / logits.size
+
+
+def ordinal_probabilities(logits):
+    above = np.concatenate(
+        [np.ones((len(logits), 1)), sigmoid(logits), np.zeros((len(logits), 1))], axis=1
+    )
+    return above[:, :-1] - above[:, 1:]
+
+
+def boxes(rng, size):
+    corners = np.sort(rng.random((size, 2, 2)), axis=1)
+    return corners.reshape(size, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A head, and what is right for it.
+
+    Attributes:
+        name: Registered name.
+        config: Arguments of the head, without those of every head.
+        width: Last axis of the raw outputs.
+        labels: Function from a generator to labels of `ROWS` examples.
+        activated: NumPy function of the raw outputs.
+        loss: NumPy function of labels and raw outputs.
+        metrics: By name, NumPy functions of labels and activated outputs.
+        serving: NumPy function of the raw outputs.
+        wrong: Label arrays that cannot be right, and a part of the message.
+    """
+
+    name: str
+    config: dict[str, Any]
+    width: int
+    labels: Callable
+    activated: Callable
+    loss: Callable
+    metrics: dict[str, Callable]
+    serving: Callable
+    wrong: list[tuple[Any, str]]
+
+    def head(self, **kwargs):
+        config = {**self.config, **kwargs}
+        return mtl.heads.get({"class_name": self.name, "config": config})
+
+
+NAMES = ["low", "middle", "high"]
+TEXT = (np.array(["a"] * ROWS), "to be numbers")
+
+
+def _auc(labels, probabilities):
+    metric = keras.metrics.AUC()
+    metric.update_state(labels[:, None], probabilities)
+    return float(metric.result())
+
+
+TABLE = [
+    Row(
+        name="classification",
+        config={"num_classes": 3},
+        width=3,
+        labels=lambda rng: rng.integers(0, 3, ROWS),
+        activated=softmax,
+        loss=lambda y, raw: -np.log(softmax(raw)[np.arange(ROWS), y]).mean(),
+        metrics={"accuracy": lambda y, p: (p.argmax(axis=1) == y).mean()},
+        serving=lambda raw: {
+            "probabilities": softmax(raw),
+            "label": raw.argmax(axis=1).astype("int32"),
+        },
+        wrong=[(np.zeros((ROWS, 3), int), "('batch',) or ('batch', 1)"), TEXT],
+    ),
+    Row(
+        name="classification",
+        config={"num_classes": 3, "one_hot": True, "label_names": NAMES},
+        width=3,
+        labels=lambda rng: np.eye(3)[rng.integers(0, 3, ROWS)],
+        activated=softmax,
+        loss=lambda y, raw: -(y * np.log(softmax(raw))).sum(axis=1).mean(),
+        metrics={
+            "accuracy": lambda y, p: (p.argmax(axis=1) == y.argmax(axis=1)).mean()
+        },
+        serving=lambda raw: {
+            "probabilities": softmax(raw),
+            "label": np.array(NAMES)[raw.argmax(axis=1)],
+        },
+        wrong=[
+            (np.zeros(ROWS), "('batch', 3)"),
+            (np.zeros((ROWS, 4)), "('batch', 3)"),
+            TEXT,
+        ],
+    ),
+    Row(
+        name="binary_classification",
+        config={"threshold": 0.3, "label_names": ["no", "yes"]},
+        width=1,
+        labels=lambda rng: rng.integers(0, 2, ROWS),
+        activated=sigmoid,
+        loss=lambda y, raw: binary_crossentropy(y, raw[:, 0]),
+        metrics={"accuracy": lambda y, p: ((p[:, 0] > 0.3) == y).mean(), "auc": _auc},
+        serving=lambda raw: {
+            "probability": sigmoid(raw)[:, 0],
+            "label": np.where(sigmoid(raw)[:, 0] >= 0.3, "yes", "no"),
+        },
+        wrong=[(np.zeros((ROWS, 2)), "('batch',) or ('batch', 1)"), TEXT],
+    ),
+    Row(
+        name="multi_label_classification",
+        config={"num_classes": 3, "threshold": 0.6, "label_names": NAMES},
+        width=3,
+        labels=lambda rng: rng.integers(0, 2, (ROWS, 3)),
+        activated=sigmoid,
+        loss=binary_crossentropy,
+        metrics={"accuracy": lambda y, p: ((p > 0.6) == y).mean()},
+        serving=lambda raw: {
+            "probabilities": sigmoid(raw),
+            "labels": (sigmoid(raw) >= 0.6).astype("int32"),
+        },
+        wrong=[(np.zeros(ROWS), "('batch', 3)"), (np.zeros((ROWS, 2)), "('batch', 3)")],
+    ),
+    Row(
+        name="regression",
+        config={},
+        width=1,
+        labels=lambda rng: rng.normal(size=ROWS),
+        activated=lambda raw: raw,
+        loss=lambda y, raw: np.square(raw[:, 0] - y).mean(),
+        metrics={"mae": lambda y, values: np.abs(values[:, 0] - y).mean()},
+        serving=lambda raw: {"value": raw[:, 0]},
+        wrong=[(np.zeros((ROWS, 2)), "('batch',) or ('batch', 1)"), TEXT],
+    ),
+    Row(
+        name="regression",
+        config={"units": 2, "target_mean": [5.0, -1.0], "target_std": [10.0, 0.1]},
+        width=2,
+        labels=lambda rng: rng.normal(size=(ROWS, 2)) * [10.0, 0.1] + [5.0, -1.0],
+        activated=lambda raw: raw * [10.0, 0.1] + [5.0, -1.0],
+        loss=lambda y, raw: np.square(raw - (y - [5.0, -1.0]) / [10.0, 0.1]).mean(),
+        metrics={"mae": lambda y, values: np.abs(values - y).mean()},
+        serving=lambda raw: {"value": raw * [10.0, 0.1] + [5.0, -1.0]},
+        wrong=[(np.zeros(ROWS), "('batch', 2)"), (np.zeros((ROWS, 3)), "('batch', 2)")],
+    ),
+    Row(
+        name="ordinal",
+        config={"num_classes": 4, "label_names": ["a", "b", "c", "d"]},
+        width=3,
+        labels=lambda rng: rng.integers(0, 4, ROWS),
+        activated=ordinal_probabilities,
+        loss=ordinal_loss,
+        metrics={"accuracy": lambda y, p: (p.argmax(axis=1) == y).mean()},
+        serving=lambda raw: {
+            "probabilities": ordinal_probabilities(raw),
+            "label": ordinal_probabilities(raw).argmax(axis=1).astype("int32"),
+            "expected": ordinal_probabilities(raw) @ np.arange(4),
+        },
+        wrong=[(np.zeros((ROWS, 4), int), "('batch',) or ('batch', 1)"), TEXT],
+    ),
+    Row(
+        name="bounding_box",
+        config={"image_size": (20, 10)},
+        width=4,
+        labels=lambda rng: boxes(rng, ROWS),
+        activated=lambda raw: raw,
+        loss=lambda y, raw: np.mean(
+            [1 - giou(a, b)[1] + np.abs(a - b).mean() for a, b in zip(y, raw, strict=True)]
+        ),
+        metrics={
+            "iou": lambda y, raw: np.mean(
+                [giou(a, b)[0] for a, b in zip(y, raw, strict=True)]
+            )
+        },
+        serving=lambda raw: {
+            "box": np.clip(raw, 0, 1),
+            "pixels": np.clip(raw, 0, 1) * [20, 10, 20, 10],
+        },
+        wrong=[(np.zeros((ROWS, 5)), "('batch', 4)"), (np.zeros(ROWS), "('batch', 4)")],
+    ),
+]
+IDS = [f"{row.name}-{i}" for i, row in enumerate(TABLE)]

@@ -1,0 +1,79 @@
+"""Random numbers that are a function of counter, seed and step alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_mtl.utils.random import uniform
+
+
+class Seed:
+    def __init__(self, base, step=0):
+        self.draw = (base, step)
+
+    def next(self):
+        return ops.stack([ops.cast(part, "int64") for part in self.draw])
+
+
+def draw(counters, base, step=0):
+    return ops.convert_to_numpy(uniform(ops.array(counters), Seed(base, step)))
+
+
+def squares(counter, key):
+    """Listing of Widynski, 2020, with Python's integers."""
+    mask = 2**64 - 1
+    x = y = counter * key & mask
+    z = y + key & mask
+    for addend in (y, z, y):
+        x = x * x + addend & mask
+        x = (x >> 32 | x << 32) & mask
+    return (x * x + z & mask) >> 32
+
+
+@pytest.mark.parametrize(("base", "step"), [(1, 0), (3, 1), (2**31 - 1, 10**6)])
+def test_equals_the_listing(base, step):
+    counters = [0, 1, 2, 65536, 2**31 - 1]
+    key = base * 0x9E3779B97F4A7C15 & (2**64 - 1) | 1
+    expected = [squares((step << 32) + c & (2**64 - 1), key) for c in counters]
+    found = draw(counters, base, step)
+    assert found.tolist() == [(number >> 8) * 2.0**-24 for number in expected]
+
+
+def test_the_key_is_the_golden_ratio():
+    from keras_mtl.utils import random
+
+    assert random._KEY % 2 == 1
+    assert random._KEY % 2**64 == pytest.approx(2**64 / ((1 + 5**0.5) / 2), rel=1e-9)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_same_in_a_graph_and_under_xla(jit_compile):
+    compiled = tf.function(
+        lambda counters, base, step: uniform(counters, Seed(base, step)),
+        jit_compile=jit_compile,
+    )
+    counters = np.arange(50)
+    for base, step in [(1, 0), (1, 7), (99, 7)]:
+        found = compiled(counters, tf.constant(base), tf.constant(step))
+        assert found.numpy().tolist() == draw(counters, base, step).tolist()
+
+
+@pytest.mark.parametrize("base", [1, 2, 12345, 2**31 - 1])
+def test_even_and_independent(base):
+    """Over counters and over steps: mean, variance, and correlation of neighbours."""
+    over_counters = draw(np.arange(20000), base)
+    over_steps = np.array([draw([0], base, step)[0] for step in range(1500)])
+    for numbers in (over_counters, over_steps):
+        size = len(numbers)
+        assert numbers.min() >= 0
+        assert numbers.max() < 1
+        assert abs(numbers.mean() - 1 / 2) < 4 * (1 / 12 / size) ** 0.5
+        assert abs(numbers.var() - 1 / 12) < 4 * (1 / 180 / size) ** 0.5
+        neighbours = np.corrcoef(numbers[1:], numbers[:-1])[0, 1]
+        assert abs(neighbours) < 4 / size**0.5
+
+
+def test_seeds_and_steps_differ():
+    numbers = [draw(range(4), base, step) for base in (1, 2) for step in (0, 1)]
+    assert len({tuple(n.tolist()) for n in numbers}) == 4
