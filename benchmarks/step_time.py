@@ -43,7 +43,7 @@ class Worker:
 
     def __init__(self, case: str, variant: str):
         self.variant = variant
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in `close`
         self._process = subprocess.Popen(
             [sys.executable, str(_HERE / "step_worker.py"), case, variant],
             stdin=subprocess.PIPE,

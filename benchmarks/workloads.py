@@ -40,17 +40,6 @@ def transformer() -> keras.Model:
 
 
 BACKBONES = {"mlp": (mlp, 256), "cnn": (cnn, 64), "transformer": (transformer, 32)}
-CASES = {
-    f"{name}-{num_tasks}": (name, num_tasks)
-    for name, counts in {
-        "mlp": (2, 8, 32),
-        "cnn": (2, 3, 8),
-        "transformer": (2, 4),
-    }.items()
-    for num_tasks in counts
-}
-# The last two are the bounds that the balanced steps are compared with.
-VARIANTS = ("stock", "plain", *_BALANCERS, "every_10", "limit", "limit_update")
 
 
 class Limit(keras.Model):
@@ -58,11 +47,10 @@ class Limit(keras.Model):
 
     One forward pass, and one backward pass per task from its mean loss to all
     trainable variables; no Gram matrix, no combination, no metric. All gradients
-    are there together at the end, as any method needs them that compares tasks:
-    one operation takes them all, and one entry of each is added to a counter, so
-    that TensorFlow can drop none. With `update`, the optimizer takes a step with the
-    gradients of the first task (and of every head) besides: what no training can do
-    without.
+    are there together at the end, as any method needs them that compares tasks;
+    then one entry of each is added to a counter, so that TensorFlow can drop none.
+    With `update`, the optimizer takes a step with the gradients of the first task
+    (and of every head) besides: what no training can do without.
     """
 
     def __init__(self, *args, **kwargs):
@@ -76,14 +64,12 @@ class Limit(keras.Model):
         values = [v.value for v in variables]
         with tf.GradientTape(persistent=True) as tape:
             outputs = self(x, training=True)
-            losses = [
-                tf.reduce_mean(tf.square(outputs[name] - y[name])) for name in y
-            ]
+            losses = [tf.reduce_mean(tf.square(outputs[name] - y[name])) for name in y]
         per_task = [tape.gradient(loss, values) for loss in losses]
-        together = tf.identity_n(
-            [_values(g) for row in per_task for g in row if g is not None]
-        )
-        self.kept.assign_add(tf.add_n([tf.reshape(g, [-1])[0] for g in together]))
+        found = [_values(g) for row in per_task for g in row if g is not None]
+        with tf.control_dependencies([tf.group(found)]):
+            entries = [tf.reshape(g, [-1])[0] for g in found]
+        self.kept.assign_add(tf.add_n(entries))
         if self.update:
             columns = zip(*per_task, strict=True)
             first = [next(g for g in column if g is not None) for column in columns]
@@ -95,9 +81,15 @@ def _values(gradient):
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
+def parts(case: str) -> tuple[str, int]:
+    """Backbone and number of tasks of a case such as `"mlp-8"`."""
+    name, num_tasks = case.split("-")
+    return name, int(num_tasks)
+
+
 def compiled(case: str, variant: str) -> keras.Model:
     """The compiled model of a variant; all variants have the same layers."""
-    name, num_tasks = CASES[case]
+    name, num_tasks = parts(case)
     keras.utils.set_random_seed(0)
     tasks = [
         mtl.Task(f"task_{index}", mtl.heads.Regression(1), metrics=[])
@@ -129,7 +121,7 @@ def compiled(case: str, variant: str) -> keras.Model:
 
 def batches(case: str) -> tf.data.Dataset:
     """The same batches again and again, from memory, for every variant."""
-    name, num_tasks = CASES[case]
+    name, num_tasks = parts(case)
     rng = np.random.default_rng(0)
     make, batch = BACKBONES[name]
     inputs = make().input

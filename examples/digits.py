@@ -102,7 +102,11 @@ def tune_weights(arguments):
         model = train(make_tasks(), shorter, seed=0, loss_weights=weights)
         score = scores(model, "validation")
         found.append(
-            [score["digit"]["accuracy"], score["box"]["iou"], 1 / score["stroke"]["mae"]]
+            [
+                score["digit"]["accuracy"],
+                score["box"]["iou"],
+                1 / score["stroke"]["mae"],
+            ]
         )
     relative = np.array(found) / np.max(found, axis=0)
     return WEIGHT_CHOICES[int(np.argmax(relative.mean(axis=1)))]

@@ -3,9 +3,12 @@
 import os
 import re
 
+import h5py
 import keras
+import numpy as np
 
 _NAME = re.compile(r"epoch_(\d+)\.weights\.h5")
+_SEEDS = "keras_mtl_seeds"
 
 
 class EpochBackup(keras.callbacks.Callback):
@@ -14,7 +17,8 @@ class EpochBackup(keras.callbacks.Callback):
     `keras.callbacks.BackupAndRestore` writes variables and the number of the epoch in
     place, one after the other. A process that is killed between or in these writes
     leaves a backup that is damaged, or that trains an epoch twice. Here the number is
-    part of the name, and a file gets its name when it is complete.
+    part of the name, and a file gets its name when it is complete. The file also holds
+    the states of random generators (dropout), which Keras does not save.
 
     Unlike Keras' callback this one leaves the backup at the end of training, so that a
     run can be continued with more epochs.
@@ -60,6 +64,9 @@ class EpochBackup(keras.callbacks.Callback):
         path = self._path(epochs[-1])
         try:
             model.load_weights(path)
+            with h5py.File(path) as file:
+                for index, seed in enumerate(_seeds(model)):
+                    seed.assign(np.asarray(file[f"{_SEEDS}/{index}"]))
         # A damaged file fails in many ways: HDF5, missing keys, wrong shapes.
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -75,6 +82,10 @@ class EpochBackup(keras.callbacks.Callback):
         path = self._path(epoch + 1)
         unfinished = os.path.join(self.folder, "unfinished.weights.h5")
         self.model.save_weights(unfinished, overwrite=True)
+        with h5py.File(unfinished, "a") as file:
+            for index, seed in enumerate(_seeds(self.model)):
+                state = keras.ops.convert_to_numpy(seed.value)
+                file[f"{_SEEDS}/{index}"] = state
         os.replace(unfinished, path)
         for done in older:
             if done != epoch + 1:
@@ -82,3 +93,9 @@ class EpochBackup(keras.callbacks.Callback):
 
     def _path(self, epochs):
         return os.path.join(self.folder, f"epoch_{epochs:05d}.weights.h5")
+
+
+def _seeds(model):
+    """The states of a model's random generators, which are no weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [v for v in model.variables if id(v) not in weights]

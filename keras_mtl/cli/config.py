@@ -267,7 +267,8 @@ def read_config(file: str | os.PathLike, settings: Sequence[str] = ()) -> Config
         lines = {p: n for p, n in lines.items() if p[: len(path)] != path}
     source = Source(file, lines)
     try:
-        return _parsed(Config, tree, {"source": source})
+        with at():
+            return _parsed(Config, tree, {"source": source})
     except ConfigError as error:
         raise source.located(error) from error
 

@@ -188,9 +188,7 @@ def _index(entries, key):
         index = int(key)
         if 0 <= index < len(entries):
             return index
-        raise ValueError(
-            f"Expected an index below {len(entries)}. Received: {index}"
-        ) from None
+        raise ValueError(f"Expected an index below {len(entries)}. Received: {index}")
     names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
     if key not in names:
         known = [str(name) for name in names]

@@ -100,6 +100,7 @@ def _write(path, split, num_examples, values):
         "split": split,
         "num_examples": num_examples,
         "values": {
+            # JSON has no NaN, which a task without labels has.
             task: {k: v if math.isfinite(v) else None for k, v in metrics.items()}
             for task, metrics in values.items()
         },

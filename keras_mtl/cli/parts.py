@@ -180,6 +180,8 @@ def _task(config: TaskConfig) -> Task:
     if isinstance(config.loss, dict):
         with at("loss"):
             arguments["loss"] = keras_object("loss", config.loss)
+    if config.metrics is not None:
+        arguments["metrics"] = list(config.metrics)
     for index, metric in enumerate(config.metrics or []):
         if isinstance(metric, dict):
             with at("metrics", index):
@@ -232,8 +234,8 @@ def keras_object(kind: str, identifier: Any) -> Any:
             that the class does not take.
 
     Example:
-    >>> keras_object("optimizer", "sgd").name
-    'SGD'
+    >>> type(keras_object("optimizer", "adamw")).__name__
+    'AdamW'
     >>> keras_object("loss", {"class_name": "Huber", "config": {"delta": 2.0}}).name
     'huber_loss'
     """

@@ -114,7 +114,7 @@ def _train(config, args):
         train, validation = _pipelines(config, model, order, args.data_dir)
         backup = EpochBackup(os.path.join(folder, "backup"))
         if not args.resume or not backup.epochs():
-            _clear(folder)
+            _clear(folder, keep_model=args.resume)
         claim(folder, config)
         done = backup.restore(model)
         print(
@@ -137,7 +137,7 @@ def _train(config, args):
         logs = model.evaluate(validation, return_dict=True, verbose=0)
         values = parts.by_task(logs, model.task_names)
         print(f"\n{parts.results_table(values, 'validation')}")
-    print(f"\n{folder}: trained {max(done, config.fit.epochs)} epochs")
+    print(f"\n{folder}: epochs done: {max(done, config.fit.epochs)}")
 
 
 def _pipelines(config, model, order, data_dir):
@@ -272,10 +272,18 @@ def _flat(tree, path=()):
     return {".".join(path): tree}
 
 
-def _clear(folder):
+def _clear(folder, keep_model):
     """Deletes what an earlier run left, and nothing that is not a run's."""
     if not os.path.exists(os.path.join(folder, "config.yaml")):
         return
+    model = os.path.join(folder, "model.keras")
+    if keep_model and os.path.exists(model):
+        raise ValueError(
+            "Expected the backup of a run that is to go on. Received: "
+            f"{folder!r}, which has a trained model but no backup. Choose another "
+            "folder with --output, or start afresh with --no-resume, which deletes "
+            "that run"
+        )
     for pattern in (*_FILES, *_EVENTS):
         for path in glob.glob(os.path.join(_plain(folder), pattern)):
             os.remove(path)

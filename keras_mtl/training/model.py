@@ -100,6 +100,19 @@ class MultiTaskModel(keras.Model):
         options = BalancingOptions() if balancing is None else balancing
         compiling.check_type("balancing", options, BalancingOptions)
         fixed = losses.check_loss_weights(loss_weights, self.tasks)
+        arguments = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "loss_weighting": weighting,
+            "balancer": balancer,
+            "balancing": options,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+        }
         tasks = compiling.with_losses(self.tasks, loss)
         by_task = task_variables(self)
         reach = gradients.Reach.of(by_task, self.trainable_variables)
@@ -114,6 +127,7 @@ class MultiTaskModel(keras.Model):
             )
             compiling.check_optimizer(self.optimizer)
             self.optimizer.build(self.trainable_variables)
+            arguments["optimizer"] = self.optimizer
             self._step = TrainingStep(
                 model=self,
                 tasks=tasks,
@@ -126,25 +140,14 @@ class MultiTaskModel(keras.Model):
                 state=MethodState(tasks, weighting, balancer, self.optimizer),
                 tracker=LossTracker(self.task_names),
                 metrics=compiling.task_metrics(tasks, metrics, weighted_metrics),
+                # Not an attribute of the model, which would track the metrics in it.
+                arguments=arguments,
             )
-        self._compile_arguments = {
-            "optimizer": self.optimizer,
-            "loss": loss,
-            "loss_weighting": weighting,
-            "balancer": balancer,
-            "balancing": options,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-            "run_eagerly": run_eagerly,
-            "steps_per_execution": steps_per_execution,
-            "jit_compile": jit_compile,
-        }
 
     def get_compile_config(self) -> dict:
         if not self.compiled:
             return {}
-        return keras.saving.serialize_keras_object(self._compile_arguments)
+        return keras.saving.serialize_keras_object(self._step.arguments)
 
     def compile_from_config(self, config: dict) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

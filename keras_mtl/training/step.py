@@ -37,6 +37,7 @@ class TrainingStep:
         state: Variables of weighting and balancer.
         tracker: Means of the losses.
         metrics: Metrics by task.
+        arguments: The arguments of `compile`, for saving.
     """
 
     model: keras.Model
@@ -50,6 +51,7 @@ class TrainingStep:
     state: MethodState
     tracker: LossTracker
     metrics: list[TaskMetrics]
+    arguments: dict[str, Any]
 
     # === The step ===
 

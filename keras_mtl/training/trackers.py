@@ -114,12 +114,13 @@ def named_metric(task: Task, metric: Any) -> keras.metrics.Metric:
     Raises:
         ValueError: For an unknown name.
     """
-    if metric in ("accuracy", "acc"):
+    given = metric if isinstance(metric, str) else None
+    if given in ("accuracy", "acc"):
         metric = task.head.accuracy()
     metric = keras.metrics.get(metric)
     if isinstance(metric, keras.metrics.Metric):
         config = metric.get_config()
-        config["name"] = f"{task.name}_{metric.name}"
+        config["name"] = f"{task.name}_{given or metric.name}"
         return type(metric).from_config(config)
-    name = f"{task.name}_{metric.__name__}"
+    name = f"{task.name}_{given or metric.__name__}"
     return keras.metrics.MeanMetricWrapper(fn=metric, name=name)

@@ -148,6 +148,19 @@ def test_saved_within_a_model(name, config, features, stages, tmp_path):
     np.testing.assert_allclose(loaded(x)["a"], model(x)["a"], atol=1e-6)
 
 
+@EACH
+def test_a_frozen_backbone_stays_frozen(name, config, features, stages, tmp_path):
+    """By argument or by attribute, within a model, and in the file of the model."""
+    by_attribute = make(name, {**config, "trainable": True})
+    by_attribute.trainable = False
+    for backbone in (make(name, {**config, "trainable": False}), by_attribute):
+        model = mtl.build_model(backbone, [mtl.Task("a", mtl.heads.Regression())])
+        assert len(model.trainable_variables) == 2
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_variables) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "config", "parts"),
     [
