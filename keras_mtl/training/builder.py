@@ -46,17 +46,17 @@ def build_model(
     >>> {task: output.shape for task, output in model.output.items()}
     {'kind': (None, 3), 'price': (None, 1)}
     """
-    tasks = tuple(_copy(task) for task in check_tasks(tasks))
+    copies = tuple(_copy(task) for task in check_tasks(tasks))
     architecture = architectures.get(architecture)
-    per_task = _backbones(backbone, tasks)
+    per_task = _backbones(backbone, copies)
 
     # === Layers ===
     inputs, of_task = _inputs(per_task)
 
     # === Functional model ===
-    features = architecture.connect(of_task, per_task, tasks)
+    features = architecture.connect(of_task, per_task, copies)
     outputs = {}
-    for task in tasks:
+    for task in copies:
         feature = _feature(task, features[task.name])
         extra = task.head.extra_inputs(task.name)
         clash = sorted(set(extra) & set(inputs if isinstance(inputs, dict) else {}))
@@ -68,7 +68,7 @@ def build_model(
 
     # === Config ===
     return MultiTaskModel(
-        inputs, outputs, tasks=tasks, architecture=architecture, name=name
+        inputs, outputs, tasks=copies, architecture=architecture, name=name
     )
 
 
@@ -115,7 +115,8 @@ def _adopt(backbone):
 
 def _inputs(per_task):
     """Fresh inputs of the whole model, and those of every task's backbone."""
-    made, of_task = {}, {}
+    made: dict[str, Any] = {}
+    of_task = {}
     unique = {id(model): model for model in per_task.values()}
     for key, model in unique.items():
         of_task[key] = keras.tree.map_structure(

@@ -191,7 +191,7 @@ def _pack(gradients):
 
 def _unpack(tensors, like):
     tensors = iter(tensors)
-    unpacked = []
+    unpacked: list = []
     for gradient in like:
         if gradient is None:
             unpacked.append(None)

@@ -17,8 +17,9 @@ def upstream(output: Tensor) -> tuple[list, list]:
     Returns:
         List of layers, and list of input tensors, each once.
     """
-    layers, inputs, seen = {}, {}, set()
-    _walk([output], layers, inputs, seen)
+    layers: dict[int, keras.layers.Layer] = {}
+    inputs: dict[int, Tensor] = {}
+    _walk([output], layers, inputs, set())
     return list(layers.values()), list(inputs.values())
 
 
@@ -43,7 +44,7 @@ def _walk(tensors, layers, inputs, seen):
 
 def _through_model(model, node, tensor_index, layers):
     """The arguments of a nested model that one of its outputs depends on."""
-    inner_inputs = {}
+    inner_inputs: dict[int, Tensor] = {}
     _walk([model.outputs[tensor_index]], layers, inner_inputs, set())
     return [
         argument

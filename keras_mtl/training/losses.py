@@ -132,7 +132,7 @@ def measure(
     there = [i for i, term in enumerate(terms) if term is not None]
     slopes: list = [None] * len(tasks)
     if differentiate:
-        sums = [terms[i][0] for i in there]
+        sums = [term[0] for term in terms if term is not None]
         found = tape.gradient(sums, [outputs[tasks[i].name] for i in there])
         for i, slope in zip(there, found, strict=True):
             slopes[i] = slope

@@ -33,7 +33,7 @@ class MultiTaskModel(keras.Model):
         # `keras.models.clone_model` passes no tasks; `compile` then says so.
         self._tasks = check_tasks(tasks) if tasks else ()
         self._architecture = architectures.get(architecture)
-        self._step = None
+        self._step: Any = None
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -166,8 +166,8 @@ class MultiTaskModel(keras.Model):
         if self.train_function is None or force:
             super().make_train_function(force)
             if self._step.options.on_nonfinite == "raise":
-                self.train_function = self._step.checked(self.train_function)
-        return self.train_function
+                function: Any = self.train_function
+                self.train_function = self._step.checked(function)
 
     def fit(
         self,

@@ -67,15 +67,16 @@ class MethodState:
             for name, value in trainable.items()
         }
         self.weighting_state = _variables(state)
-        self.balancer_state = {}
-        self.task_weights = self.records = None
+        self.balancer_state: dict[str, keras.Variable] = {}
+        self.task_weights: Any = None
+        self.records: Any = None
         if balancer is not None:
             self.task_weights = _variable(np.ones(num_tasks), "task_weights")
             self.records = _variable(
                 np.zeros((len(_RECORDS), num_tasks, num_tasks)), "records"
             )
             self.balancer_state = _variables(balancer.init_state(num_tasks))
-        self.optimizer = None
+        self.optimizer: Any = None
         if self.weighting_variables:
             self.optimizer = _plain_copy(optimizer)
             self.optimizer.build(list(self.weighting_variables.values()))

@@ -8,7 +8,6 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mtl import distribution
-from keras_mtl.balancers import Balancer
 from keras_mtl.linalg import cosine, norms
 from keras_mtl.task import Task
 from keras_mtl.training import gradients
@@ -43,7 +42,7 @@ class TrainingStep:
     model: keras.Model
     tasks: tuple[Task, ...]
     weighting: LossWeighting
-    balancer: Balancer | None
+    balancer: Any
     options: BalancingOptions
     loss_weights: list[float]
     reach: Reach
@@ -145,11 +144,13 @@ class TrainingStep:
         ]
         shared = self.reach.shared
         own = [v for row in self.reach.own for v in row]
-        found = gradients.backward(tape, *batch.present(weighted), shared)
+        outputs, weighted_seeds = batch.present(weighted)
+        found = gradients.backward(tape, outputs, weighted_seeds, shared)
         heads = weighted if self.options.head_gradients == "balanced" else seeds
         # The pass through the heads for their own variables stops there: nothing
         # uses what it would send into the shared part, and the graph drops it.
-        found += gradients.backward(tape, *batch.present(heads), own)
+        outputs, head_seeds = batch.present(heads)
+        found += gradients.backward(tape, outputs, head_seeds, own)
         return self._reduced(shared + own, found), None
 
     def _balanced(self, tape, batch, seeds, scale, seed):

@@ -27,7 +27,6 @@ CONFIG = {
         "optimizer": {"class_name": "Adam", "config": {"learning_rate": 0.01}},
         "loss_weighting": "uncertainty",
         "balancer": "pcgrad",
-        "run_eagerly": True,
     },
     "fit": {"epochs": 2, "verbose": 0},
 }
@@ -49,14 +48,14 @@ def config():
     return copy.deepcopy(CONFIG)
 
 
-@pytest.fixture
-def config_file(tmp_path, config):
-    path = tmp_path / "points.yaml"
-    path.write_text(yaml.safe_dump(config))
+@pytest.fixture(scope="session")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configuration") / "points.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train(config_file, data_dir):
     """Runs `keras-mtl train` on the tiny dataset; returns the exit status."""
 
@@ -66,6 +65,14 @@ def train(config_file, data_dir):
         return main([*map(str, ("train", config_file, *places)), *words, *options])
 
     return command
+
+
+@pytest.fixture(scope="session")
+def whole_run(train, tmp_path_factory):
+    """The folder of a run of three epochs that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert train(folder, "fit.epochs=3") == 0
+    return folder
 
 
 @pytest.fixture
