@@ -75,7 +75,7 @@ class Task:
     @property
     def mask_key(self) -> str:
         """Key of the optional label mask in `y` (True where there is a label)."""
-        return self.label + MASK_SUFFIX
+        return f"{self.label}{MASK_SUFFIX}"
 
     def get_config(self) -> dict:
         config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

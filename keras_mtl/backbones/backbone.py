@@ -52,13 +52,13 @@ def named_features(outputs: Any) -> dict[str, Tensor]:
         ValueError: If two outputs of a list have the same rank, or one has a
             rank that is no feature's.
     """
+    features: dict[str, Tensor] = {}
     if isinstance(outputs, dict):
-        features = {_KERAS_HUB_NAMES.get(k, k): v for k, v in outputs.items()}
+        features = {_KERAS_HUB_NAMES.get(k) or k: v for k, v in outputs.items()}
     else:
-        features = {}
         for tensor in outputs if isinstance(outputs, list | tuple) else [outputs]:
-            name = _FEATURE_OF_RANK.get(len(tensor.shape))
-            if name is None or name in features:
+            name = _FEATURE_OF_RANK.get(len(tensor.shape), "")
+            if not name or name in features:
                 raise ValueError(
                     "Expected the outputs of a backbone to have different ranks, "
                     "each 2 (pooled), 3 (sequence) or 4 (map), or to be a dict of "

@@ -104,7 +104,7 @@ def labelled(
     Raises:
         ConfigError: If the dataset has no feature of a name.
     """
-    labels = list(dict.fromkeys(task.label for task in tasks))
+    labels = list(dict.fromkeys(str(task.label) for task in tasks))
     masks = dict.fromkeys(task.mask_key for task in tasks)
     labels += [mask for mask in masks if mask in dataset.element_spec]
     with at("data"):

@@ -265,7 +265,7 @@ def _flat(tree, path=()):
     """The values of nested dicts and lists by dotted path."""
     if isinstance(tree, dict | list) and tree:
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        flat = {}
+        flat: dict = {}
         for key, value in items:
             flat |= _flat(value, (*path, str(key)))
         return flat

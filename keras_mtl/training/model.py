@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_mtl import architectures, balancers, weightings
@@ -27,6 +28,8 @@ class MultiTaskModel(keras.Model):
         tasks: The tasks, in the order of vectors such as task weights.
         task_names: Their names.
     """
+
+    train_function: Any
 
     def __init__(self, *args, tasks=(), architecture="hard", **kwargs):
         super().__init__(*args, **kwargs)
@@ -177,18 +180,30 @@ class MultiTaskModel(keras.Model):
         epochs=1,
         verbose="auto",
         callbacks=None,
-        *args,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
         sample_weight=None,
+        *args,
         **kwargs,
     ):
         """As `keras.Model.fit`; `sample_weight` may be a dict for some tasks only."""
         self._assert_compile_called("fit")
+        if class_weight is not None:
+            raise ValueError(
+                "Expected class weights to be those of a task: set `Task.class_weight`. "
+                f"Received: class_weight={class_weight}"
+            )
         between = BetweenEpochs()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.callbacks.insert(0, between)
             between.set_model(self)
         else:
             callbacks = [between, *keras.tree.flatten(callbacks or [])]
+        if isinstance(validation_data, tuple) and len(validation_data) == 3:
+            *data, weights = validation_data
+            validation_data = (*data, self._weights_of_all(weights))
         return super().fit(
             x,
             y,
@@ -196,8 +211,13 @@ class MultiTaskModel(keras.Model):
             epochs,
             verbose,
             callbacks,
+            validation_split,
+            validation_data,
+            # Keras warns that it ignores its own default for a data set.
+            shuffle and not isinstance(x, tf.data.Dataset),
+            None,
+            self._weights_of_all(sample_weight),
             *args,
-            sample_weight=self._weights_of_all(sample_weight),
             **kwargs,
         )
 
@@ -360,8 +380,10 @@ class BetweenEpochs(keras.callbacks.Callback):
         if losses and np.all(np.isnan(losses)):
             raise ValueError(
                 "Expected a label for at least one task. In this epoch no example "
-                f"had any. Received: tasks {list(self.model.task_names)}. Check the "
-                "keys of `y`, `Task.missing` and the masks"
+                "had any, or no loss was finite. Received: tasks "
+                f"{list(self.model.task_names)}, left out because they were not finite "
+                f"in {self.model.balancing_state['nonfinite'].tolist()} steps. Check "
+                "the keys of `y`, `Task.missing` and the masks"
             )
 
     def _loss_names(self):

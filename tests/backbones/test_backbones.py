@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import keras_mtl as mtl
+from tests.asserts import error_with
 
 TABLE_DATA = {
     "age": np.array([20.0, 40.0, np.nan]),
@@ -85,7 +86,9 @@ def inputs_of(backbone, rows=3):
     if isinstance(backbone.input, dict):
         values = {k: np.nan_to_num(v) for k, v in TABLE_DATA.items() if k != "job"}
         values["job"] = TABLE_DATA["job"]
-        tensors = {k: keras.ops.convert_to_tensor(v[:, None]) for k, v in values.items()}
+        tensors = {
+            k: keras.ops.convert_to_tensor(v[:, None]) for k, v in values.items()
+        }
         return {k: tensors[k] for k in backbone.input}
     shape = (rows, *backbone.input.shape[1:])
     return keras.ops.convert_to_tensor(
@@ -187,10 +190,8 @@ def test_a_frozen_backbone_stays_frozen(name, config, features, stages, tmp_path
     ],
 )
 def test_wrong_arguments(name, config, parts):
-    with pytest.raises(ValueError) as error:
+    with error_with(ValueError, *parts):
         make(name, config)
-    for part in parts:
-        assert part in str(error.value)
 
 
 # === Tables ===
@@ -274,7 +275,10 @@ def embed(mask_zero=False):
         ),
         (
             NUMBERS,
-            lambda: {"pooled": layers.Dense(3)(NUMBERS), "gate": layers.Dense(2)(NUMBERS)},
+            lambda: {
+                "pooled": layers.Dense(3)(NUMBERS),
+                "gate": layers.Dense(2)(NUMBERS),
+            },
             {"pooled": (None, 3), "gate": (None, 2)},
         ),
         (
@@ -337,7 +341,7 @@ def test_a_backbone_of_keras_hub():
     ]
     model = mtl.build_model(backbone, tasks)
     assert set(model.input) == set(backbone.input)
-    model.compile("sgd", balancer="mgda")
+    model.compile("sgd")
     x = {
         "token_ids": np.ones((4, 6), "int32"),
         "segment_ids": np.zeros((4, 6), "int32"),

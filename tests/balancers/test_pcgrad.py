@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import keras_mtl as mtl
@@ -22,10 +23,12 @@ def orders(num_tasks, seed):
     return np.stack([rng.permutation(num_tasks) for _ in range(num_tasks)])
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)]
+)
 @pytest.mark.parametrize("num_tasks", [1, 2, 3, 5, 8])
 def test_gram_space_equals_the_algorithm_on_full_vectors(num_tasks, dtype, tolerance):
-    for seed in range(20):
+    for seed in range(10):
         J, order = samplers.conflicting(num_tasks, seed=seed), orders(num_tasks, seed)
         expected = oracles.pcgrad(J, order)
         error = np.abs(update(J, order, dtype) - expected).max()
@@ -76,11 +79,15 @@ def test_every_order_is_drawn_and_about_evenly():
     """Three tasks, two orders of the others for each: eight results."""
     J = samplers.conflicting(3, entries=2, seed=11)
     every = collections.Counter()
+
+    @tf.function
+    def weights(step):
+        seed = samplers.Seed(5, step)
+        gram, active = ops.array(J @ J.T), ops.ones(3, "bool")
+        return mtl.balancers.PCGrad().weights(gram, None, active, {}, seed)[0]
+
     for step in range(400):
-        found, _ = mtl.balancers.PCGrad().weights(
-            ops.array(J @ J.T), None, ops.ones(3, "bool"), {}, samplers.Seed(5, step)
-        )
-        every[tuple(ops.convert_to_numpy(found).round(4).tolist())] += 1
+        every[tuple(weights(tf.constant(step)).numpy().round(4).tolist())] += 1
     possible = collections.Counter()
     pairs = [[[0, 1, 2], [0, 2, 1]], [[1, 0, 2], [1, 2, 0]], [[2, 0, 1], [2, 1, 0]]]
     for order in itertools.product(*pairs):

@@ -210,7 +210,10 @@ TABLE = [
         labels=lambda rng: boxes(rng, ROWS),
         activated=lambda raw: raw,
         loss=lambda y, raw: np.mean(
-            [1 - giou(a, b)[1] + np.abs(a - b).mean() for a, b in zip(y, raw, strict=True)]
+            [
+                1 - giou(a, b)[1] + np.abs(a - b).mean()
+                for a, b in zip(y, raw, strict=True)
+            ]
         ),
         metrics={
             "iou": lambda y, raw: np.mean(

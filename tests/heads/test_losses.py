@@ -31,7 +31,9 @@ BOXES = [
 )
 @pytest.mark.parametrize("swap", [False, True])
 def test_boxes_by_hand(one, other, iou, giou, swap):
-    a, b = (np.array([box], "float64") for box in ((other, one) if swap else (one, other)))
+    a, b = (
+        np.array([box], "float64") for box in ((other, one) if swap else (one, other))
+    )
     assert samples.giou(a[0], b[0]) == pytest.approx((iou, giou))
     found = mtl.heads.intersection_over_union(ops.array(a), ops.array(b))
     np.testing.assert_allclose(found, [iou], atol=1e-6)
@@ -144,7 +146,9 @@ def test_thresholds_increase_in_training_too():
         logits = ops.convert_to_numpy(layer(x))
         assert logits.shape == (20, 4) == layer.compute_output_shape(x.shape)
         assert np.all(np.diff(logits, axis=1) <= 0)
-    np.testing.assert_allclose(logits[:, 0], x[:, 0] - ops.convert_to_numpy(layer.first))
+    np.testing.assert_allclose(
+        logits[:, 0], x[:, 0] - ops.convert_to_numpy(layer.first)
+    )
 
 
 def test_probabilities_of_ordered_classes():

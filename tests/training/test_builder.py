@@ -8,6 +8,7 @@ from keras import layers
 
 import keras_mtl as mtl
 from keras_mtl.training.graph import task_variables
+from tests.asserts import error_with
 
 
 @keras.saving.register_keras_serializable(package="tests_builder")
@@ -194,10 +195,8 @@ def test_a_task_chooses_its_feature():
     ],
 )
 def test_a_head_and_a_feature_that_do_not_fit(backbone, task, parts):
-    with pytest.raises(ValueError) as error:
+    with error_with(ValueError, *parts):
         mtl.build_model(backbone(), [mtl.Task("t", **task)])
-    for part in parts:
-        assert part in str(error.value)
 
 
 # === Reach ===
@@ -374,10 +373,8 @@ class Subclassed(keras.Model):
     ids=["subclassed", "number", "none", "name", "missing", "unknown", "config"],
 )
 def test_wrong_backbones(backbone, error, parts):
-    with pytest.raises(error) as raised:
+    with error_with(error, *parts):
         mtl.build_model(backbone, values("a", "b"))
-    for part in parts:
-        assert part in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -389,10 +386,8 @@ def test_wrong_backbones(backbone, error, parts):
     ],
 )
 def test_wrong_heads(head, error, parts):
-    with pytest.raises(error) as raised:
+    with error_with(error, *parts):
         mtl.build_model(mlp(), [mtl.Task("a", head)])
-    for part in parts:
-        assert part in str(raised.value)
 
 
 def test_an_input_of_a_head_that_is_there_already():

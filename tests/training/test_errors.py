@@ -5,20 +5,10 @@ import numpy as np
 import pytest
 
 import keras_mtl as mtl
+from tests.asserts import error_with
 from tests.training import problems
 
 NAMES = "['kind', 'price', 'sold']"
-
-
-def message_of(error_type, action):
-    with pytest.raises(error_type) as error:
-        action()
-    return str(error.value)
-
-
-def contains(message, *parts):
-    for part in parts:
-        assert part in message, message
 
 
 # === Build ===
@@ -35,11 +25,9 @@ def contains(message, *parts):
     ],
 )
 def test_task_lists(tasks, error, parts):
-    def build():
-        made = [t if t is None else mtl.Task(t, mtl.heads.Regression()) for t in tasks]
+    made = [t if t is None else mtl.Task(t, mtl.heads.Regression()) for t in tasks]
+    with error_with(error, *parts):
         mtl.build_model(problems.backbone(), made)
-
-    contains(message_of(error, build), *parts)
 
 
 @pytest.mark.parametrize(
@@ -52,22 +40,21 @@ def test_task_lists(tasks, error, parts):
 )
 def test_tasks(task, parts):
     task = {"name": "kind", "head": mtl.heads.Regression(), **task}
-    contains(message_of(ValueError, lambda: mtl.Task(**task)), *parts)
+    with error_with(ValueError, *parts):
+        mtl.Task(**task)
 
 
 def test_a_feature_that_the_backbone_lacks():
     tasks = problems.tasks(kind={"feature": "map"})
-    message = message_of(
-        ValueError, lambda: mtl.build_model(problems.backbone(), tasks)
-    )
-    contains(message, "'kind'", "'map'", "['pooled']", "`Task.feature`")
+    with error_with(ValueError, "'kind'", "'map'", "['pooled']", "`Task.feature`"):
+        mtl.build_model(problems.backbone(), tasks)
 
 
 # === Compile ===
 
 LOSSES = {"kind": {"loss": keras.losses.SparseCategoricalCrossentropy(True)}}
 
-# case, changes of the tasks, arguments of compile, error, parts of the message
+# case, arguments of compile, error, parts of the message
 COMPILE = [
     (
         "unknown balancer",
@@ -229,7 +216,8 @@ COMPILE = [
 )
 def test_compile(arguments, error, parts):
     model = problems.model(**LOSSES)
-    contains(message_of(error, lambda: model.compile("sgd", **arguments)), *parts)
+    with error_with(error, *parts):
+        model.compile("sgd", **arguments)
 
 
 def test_a_failed_compile_keeps_the_last_one():
@@ -254,7 +242,8 @@ def test_a_failed_compile_keeps_the_last_one():
     ],
 )
 def test_balancing_options(options, parts):
-    contains(message_of(ValueError, lambda: mtl.BalancingOptions(**options)), *parts)
+    with error_with(ValueError, *parts):
+        mtl.BalancingOptions(**options)
 
 
 def frozen():
@@ -285,9 +274,9 @@ def one_backbone_each():
 )
 def test_a_balancer_where_nothing_is_shared(build):
     model = build()
-    message = message_of(ValueError, lambda: model.compile("sgd", balancer="pcgrad"))
-    contains(message, "share trainable variables", "`balancer`", "balancer=PCGrad")
-    contains(message, "'kind'", "Leave `balancer` out")
+    parts = ["share trainable", "balancer=PCGrad", "'kind'", "Leave `balancer` out"]
+    with error_with(ValueError, *parts):
+        model.compile("sgd", balancer="pcgrad")
     model.compile("sgd")
 
 
@@ -351,14 +340,15 @@ LABELS = [
 def test_labels_that_do_not_fit(y, parts):
     if any(np.asarray(v).dtype.kind == "U" for v in y.values()):
         y = {k: keras.ops.convert_to_tensor(v) for k, v in y.items()}
-    contains(message_of(ValueError, lambda: fit(y=y)), *parts)
+    with error_with(ValueError, *parts):
+        fit(y=y)
 
 
 def test_no_label_of_any_task():
     """Known before the first step: no key of `y` is a task's."""
     y = {"kind": None, "price": None, "sold": None, "color": np.zeros(16)}
-    message = message_of(ValueError, lambda: fit(y=y))
-    contains(message, "`y`", "at least one task", "['color']", NAMES)
+    with error_with(ValueError, "`y`", "at least one task", "['color']", NAMES):
+        fit(y=y)
 
 
 @pytest.mark.parametrize("balancer", [None, "pcgrad"])
@@ -370,8 +360,9 @@ def test_no_label_in_the_first_epoch(balancer):
     nothing = np.full(16, np.nan, "float32")
     y = {"kind": np.full(16, -1), "price": np.stack([nothing] * 2, 1), "sold": nothing}
     before = problems.weights(model)
-    message = message_of(ValueError, lambda: model.fit(x, y, verbose=0, epochs=3))
-    contains(message, "label for at least one task", NAMES, "`Task.missing`", "masks")
+    parts = ["label for at least one task", NAMES, "`Task.missing`", "masks"]
+    with error_with(ValueError, *parts):
+        model.fit(x, y, verbose=0, epochs=3)
     assert problems.largest_difference(before, problems.weights(model)) == 0
     assert model.balancing_state["step"] == 1
 
@@ -380,17 +371,16 @@ def test_labels_as_a_list_of_another_length():
     model = problems.model()
     model.compile("sgd")
     x, y = problems.data(16)
-    message = message_of(
-        ValueError, lambda: model.fit(x, [y["kind"], y["price"]], verbose=0)
-    )
-    contains(message, "`y`", NAMES, "2 entries")
+    with error_with(ValueError, "`y`", NAMES, "2 entries"):
+        model.fit(x, [y["kind"], y["price"]], verbose=0)
 
 
 def test_no_labels_at_all():
     model = problems.model()
     model.compile("sgd")
     x, _ = problems.data(16)
-    contains(message_of(ValueError, lambda: model.fit(x, verbose=0)), "`y`", NAMES)
+    with error_with(ValueError, "`y`", NAMES):
+        model.fit(x, verbose=0)
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch"])
@@ -400,11 +390,8 @@ def test_sample_weights_of_an_unknown_task(method):
     x, y = problems.data(16)
     weights = {"kinds": np.ones(16)}
     keywords = {} if method == "train_on_batch" else {"verbose": 0}
-    message = message_of(
-        ValueError,
-        lambda: getattr(model, method)(x, y, sample_weight=weights, **keywords),
-    )
-    contains(message, "`sample_weight`", NAMES, "['kinds']")
+    with error_with(ValueError, "`sample_weight`", NAMES, "['kinds']"):
+        getattr(model, method)(x, y, sample_weight=weights, **keywords)
 
 
 @keras.saving.register_keras_serializable(package="tests_errors")
@@ -418,10 +405,9 @@ def test_a_loss_that_returns_a_scalar(where):
         arguments = {"changes": {"price": {"loss": scalar_loss}}}
     else:
         arguments = {"compile_arguments": {"loss": {"price": scalar_loss}}}
-    message = message_of(ValueError, lambda: fit(**arguments))
-    contains(
-        message, "'price'", "one value per example", "scalar", "mean over the batch"
-    )
+    parts = ["'price'", "one value per example", "scalar", "mean over the batch"]
+    with error_with(ValueError, *parts):
+        fit(**arguments)
 
 
 def test_use_before_compile():

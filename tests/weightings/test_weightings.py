@@ -213,7 +213,9 @@ def equation_7(history, temperature):
     num_tasks = len(history[0]) if history else 3
     if len(history) < 2:
         return np.ones(num_tasks)
-    ratio = np.array([last / before for before, last in zip(*history[-2:], strict=True)])
+    ratio = np.array(
+        [last / before for before, last in zip(*history[-2:], strict=True)]
+    )
     return num_tasks * np.exp(ratio / temperature) / np.exp(ratio / temperature).sum()
 
 

@@ -124,8 +124,7 @@ class DigitsOnCanvas(tfds.core.GeneratorBasedBuilder):
     ) -> Iterator[tuple[int, dict]]:
         for source in sources.tolist():
             for copy in range(copies):
-                example = canvas.make_example(digits, sources, source, copy)
-                del example["pasted"]
-                example["digit"] = int(labels[source])
-                example["source"] = source
-                yield source * max(COPIES.values()) + copy, example
+                made = canvas.make_example(digits, sources, source, copy)
+                del made["pasted"]
+                facts = {"digit": int(labels[source]), "source": source}
+                yield source * max(COPIES.values()) + copy, made | facts

@@ -123,7 +123,7 @@ def split_sources(labels: np.ndarray) -> dict[str, np.ndarray]:
     >>> {name: len(rows) for name, rows in parts.items()}
     {'train': 3500, 'validation': 500, 'test': 1000}
     """
-    parts = {"train": [], "validation": [], "test": []}
+    parts: dict[str, list] = {"train": [], "validation": [], "test": []}
     for digit in np.unique(labels):
         (rows,) = np.nonzero(labels == digit)
         # RandomState, here and below: NumPy promises that its stream never changes.
@@ -174,6 +174,6 @@ def make_example(
     return {
         "image": image[:, :, None],
         "box": (ink_box(pasted) / CANVAS).astype(np.float32),
-        "stroke": np.float32(stroke_thickness(pasted)),
+        "stroke": np.array(stroke_thickness(pasted), np.float32),
         "pasted": pasted,
     }
