@@ -1,12 +1,14 @@
 """The K×K algebra of gradient balancing: Gram matrices and their small problems."""
 
+import keras
 from keras import ops
 
 from keras_mtl.utils.types import Tensor
 
-# Added to the diagonal of the cosine matrix, so that systems of parallel
-# gradients have a solution; far below what float32 gradients can tell apart.
-_RIDGE = 1e-12
+# Share by which the diagonal is raised, so that the Gram matrix of parallel
+# gradients, which rounding makes indefinite, is positive definite again: about
+# the rounding error of the Gram matrix, by its dtype.
+_RIDGE = {"float32": 2e-6, "float64": 1e-12}
 _TOLERANCE = 1e-10
 
 
@@ -24,10 +26,20 @@ def gram_matrix(blocks: list[Tensor]) -> Tensor:
 
     Cost: one pass over the blocks, `num_tasks ** 2` multiplications per entry.
     """
-    total = ops.matmul(blocks[0], ops.transpose(blocks[0]))
+    total = _outer(blocks[0])
     for block in blocks[1:]:
-        total = total + ops.matmul(block, ops.transpose(block))
+        total = total + _outer(block)
     return total
+
+
+def _outer(block):
+    num_tasks = block.shape[0]
+    if num_tasks < 12:
+        return ops.matmul(block, ops.transpose(block))
+    # With more rows TensorFlow's plain product of so long matrices is slow on CPUs
+    # (3 times at 32 tasks); over two axes it takes the batched one.
+    block = ops.reshape(block, (num_tasks, 1, -1))
+    return ops.einsum("iap,jap->ij", block, block)
 
 
 def norms(gram: Tensor) -> Tensor:
@@ -62,9 +74,9 @@ def simplex_minimum(
     An active-set method: on the support of the current point the minimiser has a
     closed form (a quadratic equation for the multiplier), the way to it is cut
     where a weight would turn negative, and a task enters when its slope is the
-    lowest. Where the function has no minimum on the hull of the support, one step
-    of the quadratic majoriser leads to the boundary. With `linear = 0` this is
-    the min-norm point of the convex hull (Wolfe, 1976).
+    lowest. Where the function has no minimum on the hull of the support, it falls
+    along a direction without end, and the step follows that to the boundary. With
+    `linear = 0` this is the min-norm point of the convex hull (Wolfe, 1976).
 
     Args:
         gram: Tensor of shape `(num_tasks, num_tasks)`, positive semi-definite.
@@ -87,9 +99,11 @@ def simplex_minimum(
     """
     num_tasks = gram.shape[0]
     result_dtype = gram.dtype
+    ridge = _RIDGE[keras.backend.standardize_dtype(result_dtype)]
     gram, linear, norm_weight = (
         ops.cast(x, "float64") for x in (gram, linear, norm_weight)
     )
+    gram = gram * (1.0 + ridge * ops.eye(num_tasks, dtype="float64"))
     both = ops.logical_and(active[:, None], active[None, :])
     gram = ops.where(both, gram, ops.zeros_like(gram))
     scale = ops.maximum(ops.max(ops.diagonal(gram)), 1e-300)
@@ -107,9 +121,7 @@ def simplex_minimum(
 
     def step(w, support, done):
         del done
-        target, exact = _support_minimum(
-            gram, lengths, linear, norm_weight, slopes(w)[1], support
-        )
+        target = _support_minimum(gram, lengths, linear, norm_weight, w, support)
         outside = ops.logical_and(support, target < 0.0)
         limits = ops.where(outside, w / ops.where(outside, w - target, 1.0), infinite)
         share = ops.minimum(ops.min(limits), 1.0)
@@ -127,15 +139,11 @@ def simplex_minimum(
         )
         best = ops.argmax(gain)
         enters = ops.logical_and(
-            ops.logical_and(inside, exact),
-            ops.logical_and(ops.max(gain) > 0.0, norm > 0.0),
+            inside, ops.logical_and(ops.max(gain) > 0.0, norm > 0.0)
         )
         entering = ops.cast(ops.one_hot(best, num_tasks), "bool")
         kept = ops.logical_or(kept, ops.logical_and(entering, enters))
-        finished = ops.logical_and(
-            ops.logical_and(inside, exact), ops.logical_not(enters)
-        )
-        return moved, kept, finished
+        return moved, kept, ops.logical_and(inside, ops.logical_not(enters))
 
     at_vertices = ops.where(active, linear + norm_weight * lengths, infinite)
     start = ops.cast(ops.one_hot(ops.argmin(at_vertices), num_tasks), "bool")
@@ -149,33 +157,33 @@ def simplex_minimum(
     return ops.cast(w, result_dtype)
 
 
-def _support_minimum(gram, lengths, linear, norm_weight, norm, support):
-    """Minimiser over the affine hull of the support, and whether it is exact."""
-    num_tasks = gram.shape[0]
-    inside = ops.logical_and(support[:, None], support[None, :])
-    eye = ops.eye(num_tasks, dtype="float64")
-    similar = ops.where(inside, cosine(gram), eye) + _RIDGE * eye
+def _support_minimum(gram, lengths, linear, norm_weight, w, support):
+    """Minimiser over the affine hull of the support.
+
+    Where there is none, a point outside of the simplex, from `w` in a direction
+    along which the function always falls.
+    """
     inverse = ops.divide_no_nan(ops.ones_like(lengths), lengths)
     inverse = ops.where(support, inverse, ops.zeros_like(inverse))
+    inside = ops.logical_and(inverse[:, None] > 0.0, inverse[None, :] > 0.0)
+    eye = ops.eye(gram.shape[0], dtype="float64")
+    scaled = gram * inverse[:, None] * inverse[None, :]
+    similar = ops.where(inside, scaled, eye)
     right = ops.stack([inverse, inverse * linear], axis=1)
     p, q = ops.unstack(ops.solve(similar, right) * inverse[:, None], 2, axis=1)
     p_sum, q_sum, q_linear = ops.sum(p), ops.sum(q), ops.sum(q * linear)
     # Multiplier of the sum constraint: nu² p_sum - 2 nu q_sum + q_linear = b².
     root = q_sum**2 - p_sum * (q_linear - norm_weight**2)
-    exact = root >= 0.0
-    # The majoriser of the norm at the current point has a minimum in any case.
-    curvature = ops.divide_no_nan(norm_weight, norm)
-    scaled = ops.where(
-        exact,
-        ops.sqrt(ops.maximum(root, 0.0)),
-        curvature,
-    )
-    nu = ops.divide_no_nan(q_sum + scaled, p_sum)
-    w = ops.divide_no_nan(nu * p - q, scaled)
+    exact = root > 0.0
+    factor = ops.sqrt(ops.where(exact, root, ops.ones_like(root)))
+    nu = ops.divide_no_nan(q_sum + factor, p_sum)
+    # With D = q_linear - q_sum² / p_sum, which exceeds b² where the root is
+    # negative, the slope along this direction is at most b √D - D < 0.
+    falling = ops.divide_no_nan(q_sum, p_sum) * p - q
+    far = w + 2.0 * ops.divide_no_nan(falling, ops.max(-falling))
+    target = ops.where(exact, (nu * p - q) / factor, far)
     one = ops.sum(ops.cast(support, "int32")) == 1
-    single = ops.cast(support, "float64")
-    w = ops.where(one, single, w)
-    return w, ops.logical_or(exact, one)
+    return ops.where(one, ops.cast(support, "float64"), target)
 
 
 def min_norm_point(gram: Tensor, active: Tensor) -> Tensor:

@@ -28,6 +28,12 @@ class Backbone(keras.Model):
 
     stages: tuple[str, ...] = ()
 
+    def __init__(self, *args, trainable: bool = True, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Given to Keras' constructor it would not reach the layers, and the model
+        # around a frozen backbone would train it.
+        self.trainable = trainable
+
     def get_config(self) -> dict:
         """Arguments that rebuild this backbone."""
         return {"name": self.name, "trainable": self.trainable}

@@ -84,8 +84,8 @@ class EpochBackup(keras.callbacks.Callback):
         self.model.save_weights(unfinished, overwrite=True)
         with h5py.File(unfinished, "a") as file:
             for index, seed in enumerate(_seeds(self.model)):
-                state = keras.ops.convert_to_numpy(seed.value)
-                file[f"{_SEEDS}/{index}"] = state
+                state = keras.ops.convert_to_tensor(seed)
+                file[f"{_SEEDS}/{index}"] = keras.ops.convert_to_numpy(state)
         os.replace(unfinished, path)
         for done in older:
             if done != epoch + 1:

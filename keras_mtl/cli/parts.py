@@ -248,7 +248,9 @@ def keras_object(kind: str, identifier: Any) -> Any:
         "loss": (keras.losses, keras.losses.Loss),
         "metric": (keras.metrics, keras.metrics.Metric),
     }[kind]
-    part = {"class_name": identifier} if isinstance(identifier, str) else identifier
+    part: dict[str, Any] = (
+        {"class_name": identifier} if isinstance(identifier, str) else identifier
+    )
     if "module" in part or "registered_name" in part:
         return keras.saving.deserialize_keras_object(part)
     classes = {

@@ -4,18 +4,14 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_mtl.heads.head import Head, check_label_shape, registry
+from keras_mtl.heads.head import (
+    Head,
+    check_label_names,
+    check_label_shape,
+    registry,
+)
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.types import Tensor
-
-
-def _check_names(names, num_classes):
-    if names is not None and len(names) != num_classes:
-        raise ValueError(
-            f"Expected `label_names` to hold one name per class ({num_classes}). "
-            f"Received: {len(names)} names"
-        )
-    return None if names is None else [str(name) for name in names]
 
 
 @registry.register("classification")
@@ -51,7 +47,7 @@ class Classification(Head):
         super().__init__(**kwargs)
         self.num_classes = check_count("num_classes", num_classes, 2)
         self.one_hot = one_hot
-        self.label_names = _check_names(label_names, num_classes)
+        self.label_names = check_label_names(label_names, num_classes)
 
     def connect(self, feature, extra_inputs, name):
         return self.logits(feature, self.num_classes, name)
@@ -122,7 +118,7 @@ class BinaryClassification(Head):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.label_names = _check_names(label_names, 2)
+        self.label_names = check_label_names(label_names, 2)
         self.threshold = threshold
 
     def connect(self, feature, extra_inputs, name):
@@ -189,7 +185,7 @@ class MultiLabelClassification(Head):
     ):
         super().__init__(**kwargs)
         self.num_classes = check_count("num_classes", num_classes)
-        self.label_names = _check_names(label_names, num_classes)
+        self.label_names = check_label_names(label_names, num_classes)
         self.threshold = threshold
 
     def connect(self, feature, extra_inputs, name):

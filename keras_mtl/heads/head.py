@@ -154,3 +154,13 @@ def check_label_shape(head: Head, labels: Tensor, expected: list[tuple]) -> None
             f"Expected labels of {type(head).__name__} to have shape {wanted}. "
             f"Received: shape={tuple(labels.shape)}"
         )
+
+
+def check_label_names(names: list[str] | None, num_classes: int) -> list[str] | None:
+    """The names as strings, one per class, or `None`."""
+    if names is not None and len(names) != num_classes:
+        raise ValueError(
+            f"Expected `label_names` to hold one name per class ({num_classes}). "
+            f"Received: {len(names)} names"
+        )
+    return None if names is None else [str(name) for name in names]

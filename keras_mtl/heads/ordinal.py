@@ -3,7 +3,13 @@
 import keras
 from keras import ops
 
-from keras_mtl.heads.head import Head, check_label_shape, output_dtype, registry
+from keras_mtl.heads.head import (
+    Head,
+    check_label_names,
+    check_label_shape,
+    output_dtype,
+    registry,
+)
 from keras_mtl.layers import OrderedThresholds
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.types import Tensor
@@ -54,7 +60,7 @@ class Ordinal(Head):
     ):
         super().__init__(**kwargs)
         self.num_classes = check_count("num_classes", num_classes, 3)
-        self.label_names = label_names
+        self.label_names = check_label_names(label_names, num_classes)
 
     def connect(self, feature, extra_inputs, name):
         score = keras.layers.Dense(

@@ -73,14 +73,18 @@ def build_model(
 
 
 def _copy(task):
-    """The task with components of its own."""
-    task = dataclasses.replace(task, head=heads.get(task.head))
-    if not isinstance(task.head, heads.Head):
+    """The task with a head of its own; `compile` copies its metrics.
+
+    Not by way of `Task.get_config`: custom classes and functions need a name under
+    which Keras finds them only where a file is read.
+    """
+    head = heads.get(task.head)
+    if not isinstance(head, heads.Head):
         raise TypeError(
             f"Expected `head` of task {task.name!r} to be a `keras_mtl.heads.Head`, "
             f"its name or its configuration. Received: head={task.head!r}"
         )
-    return Task.from_config(task.get_config())
+    return dataclasses.replace(task, head=type(head).from_config(head.get_config()))
 
 
 def _backbones(backbone, tasks):

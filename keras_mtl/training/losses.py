@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 import keras
@@ -145,7 +146,7 @@ def measure(
         columns.append(
             [tf.cast(v, zero.dtype) for v in (total, count, positive, finite)]
         )
-    local = tf.transpose(tf.stack([tf.stack(column) for column in columns]))
+    local = tf.stack([tf.stack(row) for row in zip(*columns, strict=True)])
     sums, counts, positives, slope_sums = tf.unstack(
         distribution.all_reduce_sum([local])[0]
     )
@@ -250,7 +251,8 @@ def loss_terms(task: Task, labels: Labels, outputs: Tensor) -> tuple[Tensor, ...
     mask = labels.mask
     elementwise = task.head.labels_per_element and isinstance(loss, _ELEMENTWISE)
     if elementwise:
-        target, outputs = target[..., None], outputs[..., None]
+        # Not `[..., None]`, a slice whose gradient costs more than the loss.
+        target, outputs = (ops.expand_dims(x, -1) for x in (target, outputs))
     values = loss.call(target, outputs)
     if len(values.shape) == 0:
         raise ValueError(
@@ -376,11 +378,16 @@ def check_loss_weights(loss_weights: Any, tasks: tuple[Task, ...]) -> list[float
                 f"Received: loss_weights={loss_weights}"
             )
         given = dict(zip(names, given, strict=True))
-    unknown = sorted(set(given) - set(names))
-    weights = [float(given.get(task.name, task.loss_weight)) for task in tasks]
-    if unknown or not all(math.isfinite(w) and w >= 0 for w in weights):
+    weights = []
+    if isinstance(given, dict) and set(given) <= set(names):
+        weights = [given.get(task.name, task.loss_weight) for task in tasks]
+    if not weights or not all(_is_weight(weight) for weight in weights):
         raise ValueError(
             "Expected `loss_weights` to be finite numbers >= 0 by task name "
             f"{names}. Received: loss_weights={loss_weights}"
         )
-    return weights
+    return [float(weight) for weight in weights]
+
+
+def _is_weight(value):
+    return isinstance(value, numbers.Real) and math.isfinite(value) and value >= 0

@@ -243,6 +243,7 @@ class MultiTaskModel(keras.Model):
         """The dict with an entry for every task, as Keras' data adapters want it."""
         if not isinstance(sample_weight, dict) or not sample_weight:
             return sample_weight
+        losses.weights_by_task(sample_weight, self.tasks)  # Raises for unknown keys.
         rest = None
         if self.distribute_strategy.num_replicas_in_sync > 1:
             # A distributed data set cannot hold `None`.

@@ -19,6 +19,8 @@ class Registry:
     ... class Hello:
     ...     def __init__(self, name="you"):
     ...         self.name = name
+    ...     def get_config(self):
+    ...         return {"name": self.name}
     >>> greetings.get("hello").name
     'you'
     >>> greetings.get({"class_name": "hello", "config": {"name": "me"}}).name

@@ -95,12 +95,12 @@ def test_near_a_pareto_stationary_point_it_stays_in_the_ball(eps, c):
 def test_gradients_of_very_different_lengths(num_tasks):
     """The worst-off task is a short one; the long ones must not hide it."""
     rng = np.random.default_rng(17)
-    for _ in range(20):
+    for _ in range(10):
         J = rng.normal(size=(num_tasks, 2 * num_tasks))
         J = J * 10.0 ** rng.uniform(-3, 3, size=(num_tasks, 1))
         mean, c = J.mean(axis=0), 0.5
-        found = update(J, c)
         weights = samplers.weights(mtl.balancers.CAGrad(c, rescale=0), J)
+        found = weights @ J
         w = weights - 1 / num_tasks  # along the solution of the dual
         g_w = w / w.sum() @ J
         dual = g_w @ mean + c * np.linalg.norm(mean) * np.linalg.norm(g_w)

@@ -78,7 +78,7 @@ def test_nothing_active(name, config):
 
 
 @EACH
-@pytest.mark.parametrize("num_tasks", [2, 3, 5])
+@pytest.mark.parametrize("num_tasks", [2, 4])
 def test_an_inactive_task_is_as_good_as_none(name, config, num_tasks):
     balancer = make(name, config)
     J, losses = samplers.conflicting(num_tasks), np.arange(1.0, num_tasks + 1)
@@ -93,7 +93,7 @@ def test_an_inactive_task_is_as_good_as_none(name, config, num_tasks):
 
 @EACH
 def test_permuted_tasks_get_permuted_weights(name, config):
-    num_tasks = 2 if name in RANDOM else 4
+    num_tasks = 2 if name in RANDOM else 3
     balancer, J = make(name, config), samplers.conflicting(num_tasks)
     losses = np.arange(1.0, num_tasks + 1)
     expected = samplers.weights(balancer, J, losses)

@@ -83,6 +83,7 @@ def weights_of():
         model = keras.saving.load_model(path)
         state = model._step.state.named_variables().values()
         variables = [*model.weights, *model.optimizer.variables, *state]
-        return [keras.ops.convert_to_numpy(variable.value) for variable in variables]
+        tensors = [keras.ops.convert_to_tensor(variable) for variable in variables]
+        return [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
 
     return read

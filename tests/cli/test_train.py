@@ -215,10 +215,12 @@ def test_strategy(train, evaluate, tmp_path, two_replicas, monkeypatch):
         return two_replicas
 
     monkeypatch.setattr(distribution, "strategy", strategy)
-    run = tmp_path / "run"
-    assert train(run, "fit.epochs=1", options=["--strategy", "mirrored"]) == 0
-    assert evaluate(run, "--strategy", "mirrored") == 0
-    assert asked == ["mirrored", "mirrored"]
+    run, option = tmp_path / "run", ["--strategy", "mirrored"]
+    assert train(run, "fit.epochs=1", options=option) == 0
+    assert train(run, "fit.epochs=2", options=option) == 0
+    assert evaluate(run, *option) == 0
+    assert asked == ["mirrored"] * 3
+    assert read_run(run).epochs.tolist() == [1, 2]
 
 
 WRONG = [
