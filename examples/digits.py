@@ -23,12 +23,11 @@ import tensorflow_datasets as tfds
 
 import keras_mtl as mtl
 import keras_mtl.data.datasets  # registers "digits_on_canvas"
-from keras_mtl.analysis import read_run, training_flops
+from keras_mtl.analysis import read_run, run_figure, training_flops
 from keras_mtl.data import EpochOrder, pairs
 from keras_mtl.plots import (
     comparison_table,
     markdown_table,
-    report_figure,
     save_png,
     text_table,
 )
@@ -181,11 +180,7 @@ def main():
         models = "three models together" if name == "single-task" else "one model"
         print(f"  {name}: {count:.2e} ({models})")
 
-    run = read_run(runs / "multi-task")
-    figure = report_figure(
-        run.epochs, run.scalars, run.task_names, weights=run.weights, cosine=run.cosine
-    )
-    save_png(figure, runs / "report.png")
+    save_png(run_figure(read_run(runs / "multi-task")), runs / "report.png")
 
     version = mtl.export.export_saved_model(model, arguments.export)
     example = next(iter(tfds.as_numpy(load("test").take(1))))

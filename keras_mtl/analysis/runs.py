@@ -3,11 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from keras_mtl.analysis.event_files import event_files, read_scalars
 from keras_mtl.plots import tags
+from keras_mtl.plots.report import report_figure
 from keras_mtl.plots.tables import MISSING, Table
 
 # Metrics of which less is better have one of these in their names.
@@ -137,6 +139,33 @@ def values_table(run: Run, *, digits: int = 4) -> Table:
                 rows.append((task, f"{metric} {'↓' if less else '↑'}", split, *cells))
     header = ("task", "metric", "split", "last", "best", "at epoch")
     return Table(header, tuple(rows), num_labels=3)
+
+
+def run_figure(run: Run) -> Any:
+    """The report of a run as one figure: curves, weights and the cosine heat-map.
+
+    Args:
+        run: The run.
+
+    Returns:
+        A `matplotlib.figure.Figure`; `plots.save_png` writes it.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    weights = {
+        f"{kind.replace('_', ' ')} per task": values
+        for kind, values in run.weights.items()
+        if kind != "nonfinite"
+    }
+    return report_figure(
+        run.epochs,
+        run.scalars,
+        run.task_names,
+        weights=weights,
+        cosine=run.cosine,
+        title=os.path.basename(os.path.abspath(run.directory)),
+    )
 
 
 def _last_and_best(

@@ -1,5 +1,6 @@
 """Keras callbacks that know about tasks."""
 
+from keras_mtl.callbacks.epoch_backup import EpochBackup
 from keras_mtl.callbacks.tensorboard import TaskTensorBoard
 
-__all__ = ["TaskTensorBoard"]
+__all__ = ["EpochBackup", "TaskTensorBoard"]

@@ -29,29 +29,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit status."""
-    from keras_mtl.analysis.runs import read_run, values_table
+    from keras_mtl.analysis.runs import read_run, run_figure, values_table
     from keras_mtl.plots.figure import save_png
-    from keras_mtl.plots.report import report_figure
     from keras_mtl.plots.tables import text_table
 
     output = args.output or os.path.join(args.run_dir, "report.png")
     try:
         found = read_run(args.run_dir)
         print(text_table(values_table(found)))
-        weights = {
-            f"{kind.replace('_', ' ')} per task": values
-            for kind, values in found.weights.items()
-            if kind != "nonfinite"
-        }
-        figure = report_figure(
-            found.epochs,
-            found.scalars,
-            found.task_names,
-            weights=weights,
-            cosine=found.cosine,
-            title=os.path.basename(os.path.abspath(args.run_dir)),
-        )
-        save_png(figure, output)
+        save_png(run_figure(found), output)
     except (ImportError, OSError, ValueError) as error:
         print(f"keras-mtl report: {error}", file=sys.stderr)
         return 1

@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
 def _train(config, args):
     import keras
 
+    from keras_mtl.callbacks import EpochBackup
     from keras_mtl.cli import parts
-    from keras_mtl.cli.backup import EpochBackup
     from keras_mtl.data import EpochOrder
     from keras_mtl.distribution import strategy
 

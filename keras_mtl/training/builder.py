@@ -126,10 +126,7 @@ def _inputs(per_task):
         of_task[key] = keras.tree.map_structure(
             lambda tensor: _input_like(tensor, made), model.input
         )
-    if len(unique) == 1:
-        inputs = next(iter(of_task.values()))
-    else:
-        inputs = dict(made)
+    inputs = next(iter(of_task.values())) if len(unique) == 1 else made
     return inputs, {task: of_task[id(model)] for task, model in per_task.items()}
 
 

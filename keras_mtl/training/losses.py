@@ -390,4 +390,5 @@ def check_loss_weights(loss_weights: Any, tasks: tuple[Task, ...]) -> list[float
 
 
 def _is_weight(value):
-    return isinstance(value, numbers.Real) and math.isfinite(value) and value >= 0
+    number = isinstance(value, numbers.Real)
+    return number and math.isfinite(value) and float(value) >= 0

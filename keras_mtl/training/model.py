@@ -192,8 +192,8 @@ class MultiTaskModel(keras.Model):
         self._assert_compile_called("fit")
         if class_weight is not None:
             raise ValueError(
-                "Expected class weights to be those of a task: set `Task.class_weight`. "
-                f"Received: class_weight={class_weight}"
+                "Expected class weights to be those of a task: set "
+                f"`Task.class_weight`. Received: class_weight={class_weight}"
             )
         between = BetweenEpochs()
         if isinstance(callbacks, keras.callbacks.CallbackList):

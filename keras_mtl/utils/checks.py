@@ -28,7 +28,8 @@ def check_choice(name: str, value: Any, choices: tuple) -> Any:
     """Returns `value`, one of `choices`."""
     if value not in choices:
         raise ValueError(
-            f"Expected `{name}` to be one of {list(choices)}. Received: {name}={value!r}"
+            f"Expected `{name}` to be one of {list(choices)}. "
+            f"Received: {name}={value!r}"
         )
     return value
 

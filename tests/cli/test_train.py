@@ -12,8 +12,8 @@ import yaml
 import keras_mtl as mtl
 from keras_mtl import distribution
 from keras_mtl.analysis import read_run
+from keras_mtl.callbacks import EpochBackup
 from keras_mtl.cli import parts
-from keras_mtl.cli.backup import EpochBackup
 from keras_mtl.cli.config import read_config
 from keras_mtl.cli.main import main
 

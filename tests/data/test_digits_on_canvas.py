@@ -1,6 +1,7 @@
 """`digits_on_canvas`: what the card says about pixels, labels and splits is true."""
 
 import gzip
+import itertools
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_catalogue_and_card_have_the_sizes(parts):
 
 
 def test_box_encloses_exactly_the_ink(some):
-    for example in sum(some.values(), []):
+    for example in itertools.chain(*some.values()):
         x1, y1, x2, y2 = np.rint(example["box"] * canvas.CANVAS).astype(int)
         ink = example["pasted"] >= canvas.INK
         inside = ink[y1:y2, x1:x2]
