@@ -82,7 +82,7 @@ def test_box_encloses_exactly_the_ink(some):
 
 
 def test_label_ranges(some):
-    examples = sum(some.values(), [])
+    examples = itertools.chain(*some.values())
     boxes = np.stack([example["box"] for example in examples])
     assert boxes.dtype == np.float32
     assert boxes.min() >= 0.0 and boxes.max() <= 1.0
@@ -93,7 +93,7 @@ def test_label_ranges(some):
 
 
 def test_digit_shows_and_clutter_only_adds(some):
-    for example in sum(some.values(), []):
+    for example in itertools.chain(*some.values()):
         assert example["image"].dtype == np.uint8
         assert (example["image"][:, :, 0] >= example["pasted"]).all()
 
