@@ -1,10 +1,12 @@
 """The contract of a backbone, and how any other Keras model is adopted as one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
+from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.registry import Registry
 from keras_mtl.utils.types import Tensor
 
@@ -41,6 +43,18 @@ class Backbone(keras.Model):
     @classmethod
     def from_config(cls, config: dict, custom_objects=None) -> "Backbone":
         return cls(**config)
+
+
+def dense_stack(
+    x: Tensor, units: Sequence[int], activation: str, dropout: float
+) -> Tensor:
+    """Dense layers named `dense_<index>`, each with dropout after it if asked for."""
+    for index, width in enumerate(units):
+        check_count("units", width)
+        x = layers.Dense(width, activation=activation, name=f"dense_{index}")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
+    return x
 
 
 def named_features(outputs: Any) -> dict[str, Tensor]:

@@ -1,10 +1,8 @@
 """Fully connected backbone."""
 
 import keras
-from keras import layers
 
-from keras_mtl.backbones.backbone import Backbone, registry
-from keras_mtl.utils.checks import check_count
+from keras_mtl.backbones.backbone import Backbone, dense_stack, registry
 
 
 @registry.register("mlp")
@@ -33,27 +31,13 @@ class MLP(Backbone):
         name: str = "mlp",
         **kwargs,
     ):
-        # === Layers ===
-        dense = [
-            layers.Dense(
-                check_count("units", width),
-                activation=activation,
-                name=f"dense_{index}",
-            )
-            for index, width in enumerate(units)
-        ]
-
         # === Functional model ===
         inputs = keras.Input(tuple(input_shape), name="features")
-        x = inputs
-        for index, layer in enumerate(dense):
-            x = layer(x)
-            if dropout:
-                x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
-        super().__init__(inputs, {"pooled": x}, name=name, **kwargs)
+        pooled = dense_stack(inputs, units, activation, dropout)
+        super().__init__(inputs, {"pooled": pooled}, name=name, **kwargs)
 
         # === Config ===
-        self.stages = tuple(layer.name for layer in dense)
+        self.stages = tuple(f"dense_{index}" for index in range(len(units)))
         self._arguments = {
             "input_shape": list(input_shape),
             "units": list(units),

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_mtl.backbones.backbone import Backbone, registry
+from keras_mtl.backbones.backbone import Backbone, dense_stack, registry
 from keras_mtl.utils.checks import check_count
 
 
@@ -58,14 +58,7 @@ class Tabular(Backbone):
                 f"categorical={sorted(categorical)}"
             )
 
-        # === Layers ===
         check_count("embedding_dim", embedding_dim)
-        dense = [
-            layers.Dense(
-                check_count("units", width), activation="relu", name=f"dense_{index}"
-            )
-            for index, width in enumerate(units)
-        ]
 
         # === Functional model ===
         inputs, columns = {}, []
@@ -81,14 +74,11 @@ class Tabular(Backbone):
         x = columns[0]
         if len(columns) > 1:
             x = layers.Concatenate(name="columns")(columns)
-        for index, layer in enumerate(dense):
-            x = layer(x)
-            if dropout:
-                x = layers.Dropout(dropout, name=f"dropout_{index}")(x)
+        x = dense_stack(x, units, "relu", dropout)
         super().__init__(inputs, {"pooled": x}, name=name, **kwargs)
 
         # === Config ===
-        self.stages = tuple(layer.name for layer in dense)
+        self.stages = tuple(f"dense_{index}" for index in range(len(units)))
         self._arguments = {
             "numeric": {k: [float(v) for v in pair] for k, pair in numeric.items()},
             "categorical": {k: list(v) for k, v in categorical.items()},

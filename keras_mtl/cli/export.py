@@ -1,7 +1,6 @@
 """`keras-mtl export`: write, check and try a SavedModel."""
 
 import argparse
-import os
 import sys
 
 import numpy as np
@@ -70,29 +69,13 @@ def _add_directory(
 
 
 def _save(args):
+    from keras_mtl.cli.parts import read_keras_file
     from keras_mtl.export import export_saved_model
 
-    model = _load(args.model)
+    model = read_keras_file(args.model, compile=False)
     path = export_saved_model(model, args.directory, version=args.version)
     print(f"wrote {path}")
     return 0
-
-
-def _load(path):
-    """The model of a `.keras` file, or a `ValueError` that names the file."""
-    import keras
-
-    if not os.path.isfile(path):
-        raise ValueError(f"Expected a file that `model.save` wrote. Received: {path!r}")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    # A damaged archive fails in many ways: zip, JSON, HDF5, missing keys.
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            "Cannot load the model: the file is damaged, or no `.keras` file. "
-            f"Received: {path!r} ({type(error).__name__}: {reason[0]})"
-        ) from error
 
 
 def _verify(args):

@@ -121,18 +121,16 @@ def features_of(
     return dataset.map(lambda example: {k: v for k, v in example.items() if k in used})
 
 
-def load_model(path: str | os.PathLike) -> MultiTaskModel:
-    """The compiled model of a `.keras` file.
+def read_keras_file(path: str, *, compile: bool) -> keras.Model:
+    """The model of a `.keras` file.
 
     Raises:
-        ValueError: If there is no such file, it is damaged, or it holds a model
-            that is not multi-task or not compiled. The message names it.
+        ValueError: If there is no such file or it is damaged. The message names it.
     """
-    path = os.fspath(path)
     if not os.path.isfile(path):
         raise ValueError(f"Expected a file that `model.save` wrote. Received: {path!r}")
     try:
-        model = keras.saving.load_model(path)
+        return keras.saving.load_model(path, compile=compile)
     # A damaged archive fails in many ways: zip, JSON, HDF5, missing keys.
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -140,6 +138,17 @@ def load_model(path: str | os.PathLike) -> MultiTaskModel:
             "Cannot load the model: the file is damaged, or no `.keras` file. "
             f"Received: {path!r} ({type(error).__name__}: {reason[0]})"
         ) from error
+
+
+def load_model(path: str | os.PathLike) -> MultiTaskModel:
+    """The compiled model of a `.keras` file.
+
+    Raises:
+        ValueError: As `read_keras_file`, or if the model is not multi-task or not
+            compiled.
+    """
+    path = os.fspath(path)
+    model = read_keras_file(path, compile=True)
     if not isinstance(model, MultiTaskModel) or not model.compiled:
         raise ValueError(
             "Expected a compiled model of `keras_mtl.build_model`. Received: "

@@ -11,6 +11,7 @@ from keras_mtl.task import Task
 from keras_mtl.training.gradients import Reach
 from keras_mtl.training.losses import check_loss
 from keras_mtl.training.trackers import TaskMetrics
+from keras_mtl.utils.checks import check_keys
 
 
 def check_type(name: str, value: Any, wanted: type, optional: bool = False) -> None:
@@ -40,12 +41,7 @@ def by_task_name(name: str, value: Any, tasks: tuple[Task, ...]) -> dict[str, An
             f"Expected `{name}` to be a dict by task name {names}. "
             f"Received: {name}={value!r}"
         )
-    unknown = sorted(set(value) - set(names))
-    if unknown:
-        raise ValueError(
-            f"Expected the keys of `{name}` to be task names {names}. "
-            f"Received: {unknown}"
-        )
+    check_keys(name, value, names)
     return value
 
 

@@ -13,6 +13,7 @@ from keras import ops
 from keras_mtl import distribution
 from keras_mtl.data.labels import label_mask
 from keras_mtl.task import Task
+from keras_mtl.utils.checks import check_keys
 from keras_mtl.utils.types import Tensor
 
 # Losses that average over the last axis, so that each entry can stand alone.
@@ -324,12 +325,7 @@ def weights_by_task(sample_weight: Any, tasks: tuple[Task, ...]) -> dict[str, An
         if isinstance(sample_weight, list | tuple):
             return dict(zip(names, sample_weight, strict=True))
         return dict.fromkeys(names, sample_weight)
-    unknown = sorted(set(sample_weight) - set(names))
-    if unknown:
-        raise ValueError(
-            f"Expected the keys of `sample_weight` to be task names {names}. "
-            f"Received: {unknown}"
-        )
+    check_keys("sample_weight", sample_weight, names)
     return sample_weight
 
 

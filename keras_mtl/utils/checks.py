@@ -1,6 +1,7 @@
 """Argument checks with the wording of Keras."""
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -32,6 +33,16 @@ def check_choice(name: str, value: Any, choices: tuple) -> Any:
             f"Received: {name}={value!r}"
         )
     return value
+
+
+def check_keys(name: str, keys: Iterable[str], task_names: Sequence[str]) -> None:
+    """Raises a `ValueError` for a key that is the name of no task."""
+    unknown = sorted(set(keys) - set(task_names))
+    if unknown:
+        raise ValueError(
+            f"Expected the keys of `{name}` to be task names {list(task_names)}. "
+            f"Received: {unknown}"
+        )
 
 
 def _check_number(name, value, wanted, holds):
