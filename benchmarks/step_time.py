@@ -160,7 +160,8 @@ def table(results: dict[str, dict]) -> str:
             goal = goals[name]
             verdict = ""
             if goal is not None:
-                verdict = f"≤ {goal:.2f}: {'yes' if high <= goal else 'no'}"
+                met = "yes" if high <= goal else "no" if low > goal else "unclear"
+                verdict = f"≤ {goal:.2f}: {met}"
             shown = name.replace("/", " ÷ ")
             lines.append(
                 f"| {case} | {shown} | {median:.3f} | {low:.3f} – {high:.3f} "

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_mtl.utils.checks import check_non_negative
+from keras_mtl.utils.checks import check_count, check_non_negative
 
 MASK_SUFFIX = "_mask"
 
@@ -65,7 +65,8 @@ class Task:
             )
         check_non_negative("loss_weight", self.loss_weight)
         if self.class_weight is not None:
-            for weight in self.class_weight.values():
+            for index, weight in self.class_weight.items():
+                check_count("class_weight", int(index), 0)
                 check_non_negative("class_weight", weight)
             keys = {int(k): float(v) for k, v in self.class_weight.items()}
             object.__setattr__(self, "class_weight", keys)

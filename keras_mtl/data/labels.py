@@ -35,6 +35,8 @@ def label_mask(labels: Tensor, missing: Any = None, mask: Tensor | None = None):
         mask = ops.cast(mask, "bool")
         while len(mask.shape) < len(labels.shape):
             mask = ops.expand_dims(mask, -1)
+        while len(mask.shape) > len(labels.shape) and mask.shape[-1] == 1:
+            mask = ops.squeeze(mask, axis=-1)
         mask = ops.logical_and(mask, ops.ones_like(labels, dtype="bool"))
         present = mask if present is None else ops.logical_and(present, mask)
     return present

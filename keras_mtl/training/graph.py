@@ -53,6 +53,56 @@ def _through_model(model, node, tensor_index, layers):
     ]
 
 
+def narrowed(output: Tensor) -> Tensor:
+    """The output, made without the parts of nested models that it does not need.
+
+    A functional model wants all its inputs even where one of its outputs depends
+    on some of them only. Such a model is replaced by the part that is needed, with
+    the same layers; what comes after it is called again.
+
+    Args:
+        output: A symbolic Keras tensor.
+    """
+    return _narrow(output, {})
+
+
+def _narrow(tensor, made):
+    if id(tensor) in made:
+        return made[id(tensor)]
+    operation, node_index, tensor_index = tensor._keras_history
+    node = operation._inbound_nodes[node_index]
+    if node.is_input:
+        return tensor
+    arguments = node.input_tensors
+    used = arguments
+    nested = isinstance(operation, keras.Model) and hasattr(operation, "operations")
+    if nested:
+        inner = operation.outputs[tensor_index]
+        used = _through_model(operation, node, tensor_index, {})
+    fresh = {id(argument): _narrow(argument, made) for argument in used}
+    if len(used) < len(arguments):
+        inner_inputs = [
+            x
+            for x, argument in zip(operation.inputs, arguments, strict=True)
+            if id(argument) in fresh
+        ]
+        part = keras.Model(inner_inputs, _narrow(inner, {}), name=operation.name)
+        outputs = {id(tensor): part([fresh[id(argument)] for argument in used])}
+    elif all(fresh[id(argument)] is argument for argument in arguments):
+        outputs = {id(tensor): tensor}
+    else:
+        args, kwargs = node.arguments.fill_in(fresh)
+        results = keras.tree.flatten(operation(*args, **kwargs))
+        outputs = {
+            id(old): new for old, new in zip(node.output_tensors, results, strict=True)
+        }
+        if nested:
+            # Each output is narrowed on its own.
+            outputs = {id(tensor): outputs[id(tensor)]}
+    made.update(outputs)
+    return made[id(tensor)]
+
+
 def task_variables(model: keras.Model) -> dict[str, list]:
     """Trainable variables that reach each output, in the order of the model's.
 

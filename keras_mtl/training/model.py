@@ -10,7 +10,7 @@ from keras import ops
 from keras_mtl import architectures, balancers, weightings
 from keras_mtl.task import Task, check_tasks
 from keras_mtl.training import compiling, gradients, losses
-from keras_mtl.training.graph import task_variables, upstream
+from keras_mtl.training.graph import narrowed, task_variables, upstream
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.state import MethodState
 from keras_mtl.training.step import TrainingStep
@@ -247,8 +247,10 @@ class MultiTaskModel(keras.Model):
         rest = None
         if self.distribute_strategy.num_replicas_in_sync > 1:
             # A distributed data set cannot hold `None`.
-            rest = np.ones(len(next(iter(sample_weight.values()))))
-        return {**dict.fromkeys(self.task_names, rest), **sample_weight}
+            given = [w for w in sample_weight.values() if w is not None]
+            rest = np.ones(len(given[0])) if given else None
+        weights = {name: sample_weight.get(name) for name in self.task_names}
+        return {k: rest if w is None else w for k, w in weights.items()}
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # A functional model is built, and `compile` has built the optimizer. Keras'
@@ -326,13 +328,14 @@ class MultiTaskModel(keras.Model):
                 f"Received: name={name!r}"
             )
         _, needed = upstream(self.output[name])
+        output = narrowed(self.output[name])
         inputs = self.input
         if isinstance(inputs, dict):
             keys = {id(tensor) for tensor in needed}
             inputs = {k: v for k, v in inputs.items() if id(v) in keys}
         elif isinstance(inputs, list | tuple):
             inputs = [v for v in inputs if any(v is tensor for tensor in needed)]
-        return keras.Model(inputs, self.output[name], name=f"{self.name}_{name}")
+        return keras.Model(inputs, output, name=f"{self.name}_{name}")
 
     # === Saving ===
 
