@@ -23,7 +23,14 @@ lint: venv
 	$(BIN)/mypy
 
 smoke: venv
+	rm -rf build/smoke
 	$(BIN)/python examples/digits.py --smoke --runs build/smoke/runs --export build/smoke/saved_models
+	$(BIN)/keras-mtl train examples/digits.yaml --output build/smoke/cli \
+		--set fit.epochs=1 --set fit.steps_per_epoch=5
+	$(BIN)/keras-mtl evaluate build/smoke/cli --split validation
+	$(BIN)/keras-mtl report build/smoke/cli
+	$(BIN)/keras-mtl export save build/smoke/cli/model.keras build/smoke/digits
+	$(BIN)/keras-mtl export verify build/smoke/digits
 	$(BIN)/python benchmarks/step_time.py --quick
 
 clean:
