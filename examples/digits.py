@@ -188,8 +188,8 @@ def main():
     served = mtl.export.predict_saved_model(arguments.export, {"image": image})
     print(f"\nExported to {version}. Another process, without Python TensorFlow, says:")
     print(f"  digit {served['digit_label'][0]} (true: {example['digit']})")
-    found = np.round(served["box_pixels"][0], 1).tolist()
-    print(f"  box {found} (true: {np.round(example['box'] * 48, 1).tolist()})")
+    found, true = served["box_pixels"][0], example["box"] * 48
+    print(f"  box {np.array2string(found, precision=1)} pixels (true: {true})")
     stroke = served["stroke_value"][0]
     print(f"  stroke {stroke:.2f} pixels (true: {example['stroke']:.2f})")
     print(f"\nCurves, weights and cosines: {runs / 'report.png'}")
