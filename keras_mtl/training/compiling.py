@@ -1,6 +1,8 @@
 """Checks and merges of `compile`: what the user gives with what the tasks bring."""
 
 import dataclasses
+import math
+import numbers
 from typing import Any
 
 import keras
@@ -133,3 +135,34 @@ def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
                 f"Received: {name}={getattr(inner, name)}. Leave it out, or train "
                 "on one device"
             )
+
+
+def check_loss_weights(loss_weights: Any, tasks: tuple[Task, ...]) -> list[float]:
+    """The fixed weight of every task: `compile`'s where given, or the task's.
+
+    Raises:
+        ValueError: For an unknown task, a negative or an infinite weight.
+    """
+    names = [task.name for task in tasks]
+    given = loss_weights if loss_weights is not None else {}
+    if isinstance(given, list | tuple):
+        if len(given) != len(tasks):
+            raise ValueError(
+                f"Expected `loss_weights` to hold one weight per task {names}. "
+                f"Received: loss_weights={loss_weights}"
+            )
+        given = dict(zip(names, given, strict=True))
+    weights = []
+    if isinstance(given, dict) and set(given) <= set(names):
+        weights = [given.get(task.name, task.loss_weight) for task in tasks]
+    if not weights or not all(_is_weight(weight) for weight in weights):
+        raise ValueError(
+            "Expected `loss_weights` to be finite numbers >= 0 by task name "
+            f"{names}. Received: loss_weights={loss_weights}"
+        )
+    return [float(weight) for weight in weights]
+
+
+def _is_weight(value):
+    number = isinstance(value, numbers.Real)
+    return number and math.isfinite(value) and float(value) >= 0

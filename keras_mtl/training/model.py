@@ -9,8 +9,9 @@ from keras import ops
 
 from keras_mtl import architectures, balancers, weightings
 from keras_mtl.task import Task, check_tasks
-from keras_mtl.training import compiling, gradients, losses
+from keras_mtl.training import compiling, gradients
 from keras_mtl.training.graph import narrowed, task_variables, upstream
+from keras_mtl.training.labels import weights_by_task
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.state import MethodState
 from keras_mtl.training.step import TrainingStep
@@ -102,7 +103,7 @@ class MultiTaskModel(keras.Model):
         compiling.check_type("balancer", balancer, balancers.Balancer, optional=True)
         options = BalancingOptions() if balancing is None else balancing
         compiling.check_type("balancing", options, BalancingOptions)
-        fixed = losses.check_loss_weights(loss_weights, self.tasks)
+        fixed = compiling.check_loss_weights(loss_weights, self.tasks)
         arguments = {
             "optimizer": optimizer,
             "loss": loss,
@@ -243,7 +244,7 @@ class MultiTaskModel(keras.Model):
         """The dict with an entry for every task, as Keras' data adapters want it."""
         if not isinstance(sample_weight, dict) or not sample_weight:
             return sample_weight
-        losses.weights_by_task(sample_weight, self.tasks)  # Raises for unknown keys.
+        weights_by_task(sample_weight, self.tasks)  # Raises for unknown keys.
         rest = None
         if self.distribute_strategy.num_replicas_in_sync > 1:
             # A distributed data set cannot hold `None`.

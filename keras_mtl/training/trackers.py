@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mtl.task import Task
-from keras_mtl.training.losses import Labels
+from keras_mtl.training.labels import Labels
 from keras_mtl.utils.types import Tensor
 
 
