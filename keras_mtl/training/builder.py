@@ -111,6 +111,10 @@ def _adopt(backbone):
             f"configuration of a backbone, one of {backbones.registry.names()}. "
             f"Received: backbone={backbone!r} of type {type(backbone).__name__}"
         )
+    if isinstance(backbone, keras.Sequential):
+        # Its own `input` and `output` exist only once it has been called.
+        name = backbone.name
+        backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=name)
     features = backbones.named_features(backbone.output)
     if features is backbone.output or features == backbone.output:
         return backbone

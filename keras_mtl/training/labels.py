@@ -40,6 +40,12 @@ def read_labels(task: Task, y: Any, sample_weight: Any, outputs: Tensor):
     if labels is None:
         return None
     labels = ops.convert_to_tensor(labels)
+    if labels.shape.rank is None:
+        raise ValueError(
+            f"Task {task.name!r}: expected labels of the same rank in every batch and "
+            "every call since `compile`. Received: labels of several ranks. Check "
+            "their shape, and compile again"
+        )
     try:
         task.head.check_labels(labels, outputs)
     except ValueError as error:
