@@ -66,15 +66,6 @@ def arrays(model, rows=3):
 
 
 @pytest.mark.parametrize("names", [("b", "a", "c"), ("z", "a"), ("only",)])
-def test_a_sequential_model_is_a_backbone():
-    """It has no `output` before its first call."""
-    layers = [keras.Input((5,)), keras.layers.Dense(4)]
-    model = mtl.build_model(
-        keras.Sequential(layers), [mtl.Task("t", mtl.heads.Regression())]
-    )
-    assert model.output["t"].shape == (None, 1)
-
-
 def test_outputs_are_a_dict_in_the_order_of_the_tasks(names):
     model = mtl.build_model(mlp(), values(*names), name="net")
     assert model.name == "net"
@@ -404,3 +395,12 @@ def test_an_input_of_a_head_that_is_there_already():
     backbone = keras.Model({"t_shift": inputs}, layers.Dense(2)(inputs))
     with pytest.raises(ValueError, match=r"Task 't': inputs \['t_shift'\] exist"):
         mtl.build_model(backbone, [mtl.Task("t", Shifted())])
+
+
+def test_a_sequential_model_is_a_backbone():
+    """It has no `output` before its first call."""
+    layers = [keras.Input((5,)), keras.layers.Dense(4)]
+    model = mtl.build_model(
+        keras.Sequential(layers), [mtl.Task("t", mtl.heads.Regression())]
+    )
+    assert model.output["t"].shape == (None, 1)
