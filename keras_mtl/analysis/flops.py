@@ -14,7 +14,8 @@ def forward_flops(model: keras.Model) -> int:
         model: A built functional model.
 
     Example:
-    >>> forward_flops(keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)]))
+    >>> inputs = keras.Input((3,))
+    >>> forward_flops(keras.Model(inputs, keras.layers.Dense(5)(inputs)))
     35
     """
 

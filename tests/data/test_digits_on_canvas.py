@@ -82,7 +82,7 @@ def test_box_encloses_exactly_the_ink(some):
 
 
 def test_label_ranges(some):
-    examples = itertools.chain(*some.values())
+    examples = list(itertools.chain(*some.values()))
     boxes = np.stack([example["box"] for example in examples])
     assert boxes.dtype == np.float32
     assert boxes.min() >= 0.0 and boxes.max() <= 1.0
