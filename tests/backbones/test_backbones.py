@@ -327,6 +327,7 @@ def test_outputs_without_a_name(outputs):
 
 def test_a_backbone_of_keras_hub():
     import keras_hub
+
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=11,
         num_layers=1,
