@@ -229,24 +229,22 @@ def test_dwa_follows_the_epochs_of_fit(float64):
     )
 
 
-def test_uncertainty_learns_the_noise(float64):
-    """With the rest frozen, s converges to log(2 factor loss)."""
+def test_uncertainty_moves_its_variables_by_the_optimizer(float64):
+    """One step of SGD from 0: s = -rate * (1/2 - factor * loss), loss weights aside."""
     x, y = problems.data()
     model = problems.model()
-    model.compile(keras.optimizers.SGD(0.0), loss_weighting="uncertainty")
+    model.compile(sgd(0.1), loss_weighting="uncertainty")
     logs = model.evaluate(x, y, batch_size=48, verbose=0, return_dict=True)
-    model.optimizer.learning_rate = 0.5
-    for variable in model.trainable_variables:
-        variable.trainable = False
     losses = np.array([logs[f"{t}_loss"] for t in problems.TASKS])
-    state = model._step.state
-    from keras_mtl.weightings import uncertainty_objective
-
-    s = np.zeros(3)
+    model.train_on_batch(x, y)
+    found = model._step.state.weighting_variables["log_variances"]
     factors = np.array([1.0, 0.5, 1.0])
-    for _ in range(200):
-        s -= 0.5 * (0.5 - factors * np.exp(-s) * losses)
-    np.testing.assert_allclose(s, np.log(2 * factors * losses), atol=1e-8)
-    np.testing.assert_allclose(state.weighting_state["factors"], factors)
-    value = uncertainty_objective(losses, np.ones(3, bool), s, factors)
-    np.testing.assert_allclose(value, np.sum(0.5 + s / 2), rtol=1e-6)
+    expected = -0.1 * (0.5 - factors * losses)
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-12)
+    model.train_on_batch(x, y)
+    # The weights of the second step are those of the moved variables.
+    np.testing.assert_allclose(
+        model.balancing_state["loss_weights"],
+        factors * np.exp(-expected) * np.array([1.0, 2.0, 1.0]),
+        rtol=1e-10,
+    )
