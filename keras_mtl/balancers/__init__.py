@@ -1,6 +1,6 @@
 """Gradient balancers: what to do with the task gradients."""
 
-from keras_mtl.balancers.balancer import Balancer, registry
+from keras_mtl.balancers.balancer import Balancer, JacobianBalancer, registry
 from keras_mtl.balancers.cagrad import CAGrad, cagrad_weights
 from keras_mtl.balancers.mgda import MGDA, mgda_weights
 from keras_mtl.balancers.pcgrad import PCGrad, pcgrad_weights
@@ -11,6 +11,7 @@ __all__ = [
     "MGDA",
     "Balancer",
     "CAGrad",
+    "JacobianBalancer",
     "PCGrad",
     "cagrad_weights",
     "get",
