@@ -39,7 +39,7 @@ def test_constant_gradients_lead_to_the_min_norm_point():
     """And the running averages to the gradients, by a factor 1 - β per step."""
     J = samplers.conflicting(3)
     balancer = mtl.balancers.MoCo(beta=0.3, gamma=0.02)
-    updates, state = jacobians.run(balancer, [J] * 400)
+    updates, _ = jacobians.run(balancer, [J] * 400)
     np.testing.assert_allclose(updates[-1], gram_oracles.mgda(J), atol=1e-5)
     _, early = jacobians.run(balancer, [J] * 5)
     np.testing.assert_allclose(
