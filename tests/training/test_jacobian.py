@@ -116,15 +116,15 @@ def test_records_are_those_of_the_task_gradients(name, float64):
 def test_two_replicas_are_one(name, float64, two_replicas):
     """Uneven last batch, partial labels, sample weights, a learned weighting."""
     arguments = {"balancer": make(name), "loss_weighting": "uncertainty"}
-    one = train(tf.distribute.get_strategy(), sgd, **arguments)
-    two = train(two_replicas, sgd, **arguments)
+    one = train(tf.distribute.get_strategy(), sgd, epochs=1, **arguments)
+    two = train(two_replicas, sgd, epochs=1, **arguments)
     assert_same(one, two)
     for key, value in one[0]._step.state.balancer_state.items():
         other = two[0]._step.state.balancer_state[key]
         np.testing.assert_allclose(np.asarray(value), np.asarray(other), atol=1e-11)
 
 
-def fit(model, name, optimizer=None, epochs=3, data=None, **arguments):
+def fit(model, name, optimizer=None, epochs=2, data=None, **arguments):
     x, y = problems.data() if data is None else data
     keras.utils.set_random_seed(5)
     optimizer = keras.optimizers.Adam(0.02) if optimizer is None else optimizer
