@@ -145,12 +145,12 @@ def check_batch_size(balancer: Any, x: Any, batch_size: int | None) -> None:
     """Raises a `ValueError` for batches that are known to be too small to split."""
     if getattr(balancer, "batch_parts", 1) == 1:
         return
+    known = None
     if isinstance(x, tf.data.Dataset):
-        shapes = [part.shape for part in tf.nest.flatten(x.element_spec)]
-        known = shapes[0][0] if shapes[0].rank else None
-    else:
-        rows = next((len(part) for part in keras.tree.flatten(x) if len(part)), None)
-        known = rows if batch_size is None else batch_size
+        spec = tf.nest.flatten(x.element_spec)[0]
+        known = spec.shape[0] if spec.shape.rank else None
+    elif arrays := [part for part in keras.tree.flatten(x) if hasattr(part, "shape")]:
+        known = arrays[0].shape[0] if batch_size is None else batch_size
     if known == 1:
         raise ValueError(
             f"Expected batches of at least two examples with "

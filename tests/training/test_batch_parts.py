@@ -248,6 +248,14 @@ def test_a_batch_size_of_one_is_an_error(how):
     model.fit(x, y, batch_size=1, verbose=0)
 
 
+def test_a_generator_of_one_batch_is_no_batch_of_one():
+    x, y = problems.data(8)
+    model = problems.model()
+    model.compile(sgd(), balancer=Crossed())
+    model.fit((pair for pair in [(x, y)]), verbose=0)
+    assert model.balancing_state["step"] == 1
+
+
 @pytest.mark.parametrize("options", [{}, {"every": 2}, {"start_after": 1}])
 def test_no_batch_with_two_halves_is_an_error_after_the_epoch(options):
     """Batches of one row whose size is not static."""
