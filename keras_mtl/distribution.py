@@ -108,3 +108,18 @@ def choose(predicate: Tensor, if_true: Callable, if_false: Callable, data: Any) 
         )
 
     return context.merge_call(merged, args=(predicate, data))
+
+
+def first_row(rows: Tensor) -> Tensor:
+    """Position of this replica's first example in the global batch.
+
+    Args:
+        rows: Number of examples that this replica holds.
+    """
+    context = tf.distribute.get_replica_context()
+    count = num_replicas()
+    if count == 1 or context is None:
+        return tf.zeros_like(rows)
+    replica = context.replica_id_in_sync_group
+    before = tf.cast(tf.range(count) > replica, rows.dtype) * rows
+    return all_reduce_sum([before])[0][replica]

@@ -232,3 +232,42 @@ def min_norm_point(gram: Tensor, active: Tensor) -> Tensor:
     """
     zeros = ops.zeros((gram.shape[0],), dtype=gram.dtype)
     return simplex_minimum(gram, zeros, ops.ones((), dtype=gram.dtype), active)
+
+
+def simplex_projection(v: Tensor, active: Tensor) -> Tensor:
+    """The point of the simplex over the active tasks that is nearest to `v`.
+
+    It is `max(v - θ, 0)`, where `θ` is the largest of `(sum(S) - 1) / |S|` over the
+    sets `S` of the largest entries.
+
+    Args:
+        v: Tensor of shape `(num_tasks,)`.
+        active: Boolean tensor of shape `(num_tasks,)`.
+
+    Returns:
+        Tensor of shape `(num_tasks,)` that sums to 1, or is 0 where no task is
+        active. Solved in float64, returned in the dtype of `v`.
+
+    Cost: `O(num_tasks ** 2)`.
+
+    Example:
+    >>> v, both = ops.array([0.9, 0.5]), ops.array([True, True])
+    >>> ops.convert_to_numpy(simplex_projection(v, both))
+    array([0.7, 0.3], dtype=float32)
+
+    Reference:
+        - [Held et al., 1974](https://doi.org/10.1007/BF01580223)
+    """
+    lowest = ops.full_like(v, -float("inf"))
+    shifted = ops.cast(v - ops.max(ops.where(active, v, lowest)), "float64")
+    # The largest entry is 0 now, and what is below -1 cannot take part.
+    shifted = ops.where(
+        active, ops.maximum(shifted, -2.0), ops.full_like(shifted, -2.0)
+    )
+    larger = ops.cast(shifted[None, :] >= shifted[:, None], "float64")
+    sums = ops.matmul(larger, shifted[:, None])[:, 0]
+    theta = ops.max((sums - 1.0) / ops.sum(larger, axis=1))
+    point = ops.where(
+        active, ops.maximum(shifted - theta, 0.0), ops.zeros_like(shifted)
+    )
+    return ops.cast(point, v.dtype)

@@ -96,18 +96,49 @@ def measure(
         differentiate: Whether slopes are needed.
     """
     y, sample_weight = labels_by_key(y, tasks), weights_by_task(sample_weight, tasks)
+    raw = [outputs[task.name] for task in tasks]
+    labels = [
+        read_labels(task, y, sample_weight, output)
+        for task, output in zip(tasks, raw, strict=True)
+    ]
+    return _measured(tasks, raw, labels, differentiate)
+
+
+def halves(tasks: tuple[Task, ...], batch: Batch) -> Batch:
+    """The two halves of a batch, by the parity of the rows in the global batch.
+
+    Args:
+        tasks: The tasks, with their loss objects.
+        batch: The whole batch.
+
+    Returns:
+        A batch of twice as many tasks: those of the even rows (the first, the
+        third, …), then those of the odd ones. Two small collectives more.
+    """
+    rows = batch_rows(batch.outputs)
+    odd = tf.cast((distribution.first_row(rows) + tf.range(rows)) % 2, tf.bool)
+    labels = [
+        None if found is None else found.of_rows(chosen)
+        for chosen in (~odd, odd)
+        for found in batch.labels
+    ]
+    return _measured(tasks * 2, batch.outputs * 2, labels, True)
+
+
+def _measured(tasks, outputs, labels, differentiate):
+    """The batch of these outputs and labels, where an output may occur twice."""
+    copies = [None if output is None else tf.identity(output) for output in outputs]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(list(outputs.values()))
-        labels = [read_labels(t, y, sample_weight, outputs[t.name]) for t in tasks]
+        tape.watch([copy for copy in copies if copy is not None])
         terms = [
-            None if found is None else loss_terms(task, found, outputs[task.name])
-            for task, found in zip(tasks, labels, strict=True)
+            None if found is None else loss_terms(task, found, copy)
+            for task, found, copy in zip(tasks, labels, copies, strict=True)
         ]
     there = [i for i, term in enumerate(terms) if term is not None]
     slopes: list = [None] * len(tasks)
     if differentiate:
         sums = [term[0] for term in terms if term is not None]
-        found = tape.gradient(sums, [outputs[tasks[i].name] for i in there])
+        found = tape.gradient(sums, [copies[i] for i in there])
         for i, slope in zip(there, found, strict=True):
             slopes[i] = slope
     zero = tf.zeros((), keras.config.floatx())
@@ -129,8 +160,8 @@ def measure(
     means = tf.math.divide_no_nan(sums, counts)
     return Batch(
         outputs=[
-            None if s is None else outputs[t.name]
-            for t, s in zip(tasks, terms, strict=True)
+            None if term is None else output
+            for output, term in zip(outputs, terms, strict=True)
         ],
         labels=labels,
         slopes=slopes,
@@ -144,6 +175,6 @@ def measure(
 
 
 def batch_rows(x: Any) -> Tensor:
-    """Number of examples in a local batch."""
+    """Number of examples in a local batch of inputs or outputs."""
     first = next(part for part in keras.tree.flatten(x) if part is not None)
     return tf.shape(first)[0]

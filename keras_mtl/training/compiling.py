@@ -9,18 +9,21 @@ import keras
 import tensorflow as tf
 
 from keras_mtl import distribution
+from keras_mtl.balancers import JacobianBalancer
 from keras_mtl.task import Task
 from keras_mtl.training.gradients import Reach
 from keras_mtl.training.losses import check_loss
+from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.trackers import TaskMetrics
 from keras_mtl.utils.checks import check_keys
 
 
-def check_type(name: str, value: Any, wanted: type, optional: bool = False) -> None:
+def check_type(name: str, value: Any, *wanted: type, optional: bool = False) -> None:
     """Raises a `TypeError` unless `value` is a `wanted` (or `None`, if optional)."""
     if not isinstance(value, wanted) and not (optional and value is None):
+        kinds = " or ".join(kind.__name__ for kind in wanted)
         raise TypeError(
-            f"Expected `{name}` to be a {wanted.__name__}, its name or its "
+            f"Expected `{name}` to be a {kinds}, its name or its "
             f"configuration. Received: {name}={value!r} of type "
             f"{type(value).__name__}"
         )
@@ -113,6 +116,46 @@ def check_reach(reach: Reach, tasks: tuple[Task, ...], balancer: Any) -> None:
             f"is set. Received: balancer={type(balancer).__name__} and tasks "
             f"{[task.name for task in tasks]} without a shared trainable variable. "
             "Leave `balancer` out, or unfreeze the backbone"
+        )
+
+
+def check_balancing(options: BalancingOptions, balancer: Any) -> None:
+    """Raises a `ValueError` for options that need the task weights of a balancer
+    that has none.
+    """
+    if not isinstance(balancer, JacobianBalancer):
+        return
+    for name, possible in (
+        ("every", 1),
+        ("scale", "paper"),
+        ("head_gradients", "task"),
+    ):
+        value = getattr(options, name)
+        if value != possible:
+            raise ValueError(
+                f"Expected `BalancingOptions({name}={possible!r})` with a balancer "
+                "that combines the task gradients themselves: it has no task weights "
+                f"to reuse or rescale. Received: {name}={value!r} and "
+                f"balancer={type(balancer).__name__}. Leave `{name}` out, or take a "
+                "balancer that needs the Gram matrix only"
+            )
+
+
+def check_batch_size(balancer: Any, x: Any, batch_size: int | None) -> None:
+    """Raises a `ValueError` for batches that are known to be too small to split."""
+    if getattr(balancer, "batch_parts", 1) == 1:
+        return
+    known = None
+    if isinstance(x, tf.data.Dataset):
+        spec = tf.nest.flatten(x.element_spec)[0]
+        known = spec.shape[0] if spec.shape.rank else None
+    elif arrays := [part for part in keras.tree.flatten(x) if hasattr(part, "shape")]:
+        known = arrays[0].shape[0] if batch_size is None else batch_size
+    if known == 1:
+        raise ValueError(
+            f"Expected batches of at least two examples with "
+            f"balancer={type(balancer).__name__}, which compares the gradients of two "
+            "halves of a batch. Received: a batch size of 1"
         )
 
 

@@ -28,6 +28,11 @@ class Reach:
     own: list[list]
     reached_shared: list[list[int]]
 
+    @property
+    def shapes(self) -> list[int]:
+        """Number of entries of every shared variable."""
+        return [variable.shape.num_elements() for variable in self.shared]
+
     @classmethod
     def of(cls, variables_by_task: dict[str, list], variables: list) -> "Reach":
         """Reach from the variables that each task's output depends on."""

@@ -29,6 +29,17 @@ class Labels:
     mask: Tensor | None
     weights: Tensor | None
 
+    def of_rows(self, rows: Tensor) -> "Labels":
+        """The labels of some examples, as if the others had none.
+
+        Args:
+            rows: Boolean tensor of shape `(batch,)`.
+        """
+        shape = [-1] + [1] * (len(self.values.shape) - 1)
+        chosen = tf.broadcast_to(tf.reshape(rows, shape), tf.shape(self.values))
+        mask = chosen if self.mask is None else self.mask & chosen
+        return dataclasses.replace(self, mask=mask)
+
 
 def read_labels(task: Task, y: Any, sample_weight: Any, outputs: Tensor):
     """The task's labels in a batch, or `None` where the batch has no such key.

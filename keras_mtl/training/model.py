@@ -76,8 +76,9 @@ class MultiTaskModel(keras.Model):
             loss: Optional dict from task name to a loss, for tasks that have none.
             loss_weighting: A `keras_mtl.weightings.LossWeighting`, its name or its
                 configuration. Defaults to the sum of the losses.
-            balancer: A `keras_mtl.balancers.Balancer`, its name or configuration.
-                Without one the step is Keras' own: one backward pass.
+            balancer: A `keras_mtl.balancers.Balancer` or `JacobianBalancer`, its name
+                or configuration. Without one the step is Keras' own: one backward
+                pass.
             balancing: `BalancingOptions`.
             loss_weights: Optional dict from task name (or a list) of numbers `>= 0`
                 that take the place of the tasks' `loss_weight`. They multiply what
@@ -91,8 +92,8 @@ class MultiTaskModel(keras.Model):
 
         Raises:
             ValueError: For an unknown method, task or metric, for two losses of one
-                task, negative loss weights, or a balancer where no variable is
-                shared.
+                task, negative loss weights, a balancer where no variable is shared,
+                or options that need task weights with a balancer that has none.
         """
         check_tasks(self.tasks)
         weighting = weightings.get(
@@ -100,9 +101,11 @@ class MultiTaskModel(keras.Model):
         )
         balancer = balancers.get(balancer)
         compiling.check_type("loss_weighting", weighting, weightings.LossWeighting)
-        compiling.check_type("balancer", balancer, balancers.Balancer, optional=True)
+        kinds = (balancers.Balancer, balancers.JacobianBalancer)
+        compiling.check_type("balancer", balancer, *kinds, optional=True)
         options = BalancingOptions() if balancing is None else balancing
         compiling.check_type("balancing", options, BalancingOptions)
+        compiling.check_balancing(options, balancer)
         fixed = compiling.check_loss_weights(loss_weights, self.tasks)
         arguments = {
             "optimizer": optimizer,
@@ -141,7 +144,9 @@ class MultiTaskModel(keras.Model):
                 loss_weights=fixed,
                 reach=reach,
                 penalty=lambda: self.architecture.penalty(by_task),
-                state=MethodState(tasks, weighting, balancer, self.optimizer),
+                state=MethodState(
+                    tasks, weighting, balancer, self.optimizer, reach.shapes
+                ),
                 tracker=LossTracker(self.task_names),
                 metrics=compiling.task_metrics(tasks, metrics, weighted_metrics),
                 # Not an attribute of the model, which would track the metrics in it.
@@ -196,6 +201,7 @@ class MultiTaskModel(keras.Model):
                 "Expected class weights to be those of a task: set "
                 f"`Task.class_weight`. Received: class_weight={class_weight}"
             )
+        compiling.check_batch_size(self._step.balancer, x, batch_size)
         between = BetweenEpochs()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.callbacks.insert(0, between)
@@ -279,10 +285,10 @@ class MultiTaskModel(keras.Model):
         `"step"`; `"loss_weights"` (num_tasks,) of the last step; `"nonfinite"`
         (num_tasks,), how often a task was left out because its loss or gradient was
         not finite. With a balancer also `"task_weights"` (num_tasks,) of the last
-        balancing step and, over the balancing steps of the epoch (`NaN` before
-        the first), the mean `"gradient_norms"` (num_tasks,), the mean `"cosine"`
-        (num_tasks, num_tasks), and `"conflict_rate"`, the share of pairs of tasks
-        with opposed gradients.
+        balancing step (a `JacobianBalancer` has none) and, over the balancing steps
+        of the epoch (`NaN` before the first), the mean `"gradient_norms"`
+        (num_tasks,), the mean `"cosine"` (num_tasks, num_tasks), and
+        `"conflict_rate"`, the share of pairs of tasks with opposed gradients.
 
         Raises:
             ValueError: If the model is not compiled.
@@ -376,8 +382,10 @@ class MultiTaskModel(keras.Model):
 class BetweenEpochs(keras.callbacks.Callback):
     """What has to happen at the borders of epochs; `fit` adds it."""
 
+    _has_balanced = False
+
     def on_epoch_begin(self, epoch, logs=None):
-        self.model._step.state.start_epoch()
+        self._first_step = self.model._step.state.start_epoch()
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.end_epoch(logs)
@@ -389,6 +397,24 @@ class BetweenEpochs(keras.callbacks.Callback):
                 f"{list(self.model.task_names)}, left out because they were not finite "
                 f"in {self.model.balancing_state['nonfinite'].tolist()} steps. Check "
                 "the keys of `y`, `Task.missing` and the masks"
+            )
+        self._check_balanced()
+
+    def _check_balanced(self):
+        """An error if, so far, no batch had two halves with labels."""
+        step = self.model._step
+        if self._has_balanced or getattr(step.balancer, "batch_parts", 1) == 1:
+            return
+        state = self.model.balancing_state
+        self._has_balanced = bool(np.isfinite(state["gradient_norms"]).any())
+        due = step.options.next_balancing(self._first_step) < state["step"]
+        if due and not self._has_balanced:
+            raise ValueError(
+                "Expected batches in whose two halves (the even and the odd rows) a "
+                f"task has labels, which balancer={type(step.balancer).__name__} "
+                "needs. In this epoch no task had them, and the shared variables were "
+                "not trained. Received: tasks "
+                f"{list(self.model.task_names)}. Take larger batches"
             )
 
     def _loss_names(self):

@@ -47,6 +47,16 @@ class BalancingOptions:
         check_choice("scale", self.scale, ("paper", "sum", "mean"))
         check_choice("on_nonfinite", self.on_nonfinite, ("skip", "raise"))
 
+    def next_balancing(self, step: int) -> int:
+        """The first step, from `step` on, that computes task weights.
+
+        Example:
+        >>> BalancingOptions(every=10, start_after=3).next_balancing(5)
+        13
+        """
+        since = max(step - self.start_after, 0)
+        return self.start_after + -(-since // self.every) * self.every
+
     def get_config(self) -> dict:
         return dataclasses.asdict(self)
 

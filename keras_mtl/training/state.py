@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mtl.balancers import JacobianBalancer
 from keras_mtl.utils.types import Tensor
 
 _RECORDS = ("cosine", "conflicts", "pairs", "norms")
@@ -50,9 +51,10 @@ class MethodState:
         balancer: The balancer, or `None`.
         optimizer: The model's optimizer. The trainable variables of the weighting
             get a copy of it without weight decay, clipping and averaging.
+        shapes: Number of entries of every shared variable.
     """
 
-    def __init__(self, tasks, weighting, balancer, optimizer):
+    def __init__(self, tasks, weighting, balancer, optimizer, shapes):
         num_tasks = len(tasks)
         self.num_tasks = num_tasks
         self.step = _variable(0, "step", "int64")
@@ -71,11 +73,15 @@ class MethodState:
         self.task_weights: Any = None
         self.records: Any = None
         if balancer is not None:
-            self.task_weights = _variable(np.ones(num_tasks), "task_weights")
             self.records = _variable(
                 np.zeros((len(_RECORDS), num_tasks, num_tasks)), "records"
             )
-            self.balancer_state = _variables(balancer.init_state(num_tasks))
+            if isinstance(balancer, JacobianBalancer):
+                initial = balancer.init_state(num_tasks, shapes)
+            else:
+                self.task_weights = _variable(np.ones(num_tasks), "task_weights")
+                initial = balancer.init_state(num_tasks)
+            self.balancer_state = _variables(initial)
         self.optimizer: Any = None
         if self.weighting_variables:
             self.optimizer = _plain_copy(optimizer)
@@ -102,10 +108,11 @@ class MethodState:
         )
         return read(self.records) + tf.cast(step, self.records.dtype)
 
-    def start_epoch(self) -> None:
-        """Forgets the recorded steps."""
+    def start_epoch(self) -> int:
+        """Forgets the recorded steps, and returns the number of steps so far."""
         if self.records is not None:
             self.records.assign(np.zeros(self.records.shape))
+        return int(array(self.step))
 
     def summary(self) -> dict[str, np.ndarray]:
         """What callbacks show; see `MultiTaskModel.balancing_state`."""
@@ -116,12 +123,13 @@ class MethodState:
         }
         if self.records is None:
             return shown
+        if self.task_weights is not None:
+            shown["task_weights"] = array(self.task_weights)
         cosine, conflicts, pairs, norms = array(self.records)
         off = ~np.eye(self.num_tasks, dtype=bool)
         with np.errstate(invalid="ignore"):
             return {
                 **shown,
-                "task_weights": array(self.task_weights),
                 "gradient_norms": np.diag(norms) / np.diag(pairs),
                 "cosine": cosine / pairs,
                 "conflict_rate": conflicts[off].sum() / pairs[off].sum(),
@@ -145,10 +153,10 @@ class MethodState:
         if self.optimizer is not None:
             for index, variable in enumerate(self.optimizer.variables):
                 named[f"{weighting}.optimizer.{index}"] = variable
-        if self.records is not None:
+        if self.task_weights is not None:
             named[f"{balancer}.task_weights"] = self.task_weights
-            for name, variable in self.balancer_state.items():
-                named[f"{balancer}.state.{name}"] = variable
+        for name, variable in self.balancer_state.items():
+            named[f"{balancer}.state.{name}"] = variable
         return named
 
     def save(self, store: Any) -> None:

@@ -9,10 +9,11 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mtl import distribution
+from keras_mtl.balancers import JacobianBalancer
 from keras_mtl.linalg import cosine, norms
 from keras_mtl.task import Task
-from keras_mtl.training import gradients
-from keras_mtl.training.batch import Batch, batch_rows, measure
+from keras_mtl.training import balancing, gradients
+from keras_mtl.training.batch import Batch, batch_rows, halves, measure
 from keras_mtl.training.gradients import Reach
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.state import MethodState, array, read
@@ -30,7 +31,8 @@ class TrainingStep:
         model: The functional model.
         tasks: The tasks, with their loss objects.
         weighting: What makes one objective of the losses.
-        balancer: What makes task weights of the task gradients, or `None`.
+        balancer: What makes task weights, or a gradient, of the task gradients, or
+            `None`.
         options: How the balancer is applied.
         loss_weights: Fixed weights, by task.
         reach: Which task reaches which variable.
@@ -66,6 +68,8 @@ class TrainingStep:
         else:
             since = read(self.state.step) - options.start_after
             now = tf.logical_and(since >= 0, since % options.every == 0)
+            by_gradients = isinstance(self.balancer, JacobianBalancer)
+            otherwise = self._plain if by_gradients else self._reused
 
             def run(gradient_rule):
                 def branch(data):
@@ -74,7 +78,7 @@ class TrainingStep:
 
                 return branch
 
-            distribution.choose(now, run(self._balanced), run(self._reused), data)
+            distribution.choose(now, run(self._balanced), run(otherwise), data)
 
     def test(self, data: Any) -> None:
         """Updates losses and metrics with one batch, by the fixed weights."""
@@ -94,8 +98,8 @@ class TrainingStep:
         seed = self.state.step_seed()
         loss_weights, update_methods = self._weigh(batch, seed)
         scale = self._loss_scale()
-        seeds = batch.seeds(loss_weights if scale is None else loss_weights * scale)
-        combined, after = gradient_rule(tape, batch, seeds, scale, seed)
+        factors = loss_weights if scale is None else loss_weights * scale
+        combined, after = gradient_rule(tape, batch, factors, scale, seed)
         self._add_additional(combined, tape, additional, scale)
         self._apply(combined, [update_methods, after])
         total = ops.sum(loss_weights * batch.losses)
@@ -130,15 +134,16 @@ class TrainingStep:
 
     # === Three ways to one gradient per variable ===
 
-    def _plain(self, tape, batch, seeds, scale, seed):
+    def _plain(self, tape, batch, factors, scale, seed):
         """Keras' own: one backward pass of the weighted sum."""
-        outputs, seeds = batch.present(seeds)
+        outputs, seeds = batch.present(batch.seeds(factors))
         variables = self.reach.variables
         found = gradients.backward(tape, outputs, seeds, variables)
         return self._reduced(variables, found), None
 
-    def _reused(self, tape, batch, seeds, scale, seed):
+    def _reused(self, tape, batch, factors, scale, seed):
         """One backward pass with the task weights of the last balancing step."""
+        seeds = batch.seeds(factors)
         weights = tf.unstack(read(self.state.task_weights))
         weighted = [
             None if s is None else s * tf.cast(w, s.dtype)
@@ -155,47 +160,67 @@ class TrainingStep:
         found += gradients.backward(tape, outputs, head_seeds, own)
         return self._reduced(shared + own, found), None
 
-    def _balanced(self, tape, batch, seeds, scale, seed):
-        """One backward pass per task, combined with fresh task weights."""
+    def _balanced(self, tape, batch, factors, scale, seed):
+        """One backward pass per task (and batch part), combined by the balancer."""
         state = self.state
-        found = gradients.task_gradients(tape, batch.outputs, seeds, self.reach)
-        found = found.all_reduced()
-        gram = gradients.gram_of(found, scale)
-        finite = tf.math.is_finite(tf.linalg.diag_part(gram))
-        active = batch.active & finite
+        view = self._view(tape, batch, factors, scale)
         if not self._backs_off:
-            found = gradients.leave_out(found, finite)
-        gram = tf.where(active[:, None] & active[None, :], gram, tf.zeros_like(gram))
-        task_weights, new_state = self.balancer.weights(
-            gram,
-            ops.cast(batch.losses, gram.dtype),
-            active,
+            view = view.without_nonfinite()
+        losses = ops.cast(batch.losses, view.gram.dtype)
+        arguments = (
+            view.gram,
+            tf.where(view.active, losses, tf.zeros_like(losses)),
+            view.active,
             {k: read(v) for k, v in state.balancer_state.items()},
             seed,
         )
-        task_weights = _rescaled(task_weights, active, self.options.scale)
-        own_weights = (
-            task_weights if self.options.head_gradients == "balanced" else None
-        )
-        combined = gradients.combine(found, self.reach, task_weights, own_weights)
+        by_gradients = isinstance(self.balancer, JacobianBalancer)
+        rule = self._by_gradients if by_gradients else self._by_weights
+        combined, new_state, assignments = rule(view, scale, arguments)
 
         def update():
-            assignments = _changes(state.balancer_state, new_state)
-            kept = tf.where(
-                active,
-                ops.cast(task_weights, state.task_weights.dtype),
-                read(state.task_weights),
-            )
-            assignments.append((state.task_weights, kept))
-            seen = state.recorded(cosine(gram), norms(gram), active)
+            assignments.extend(_changes(state.balancer_state, new_state))
+            cosines, lengths = cosine(view.whole), norms(view.whole)
+            seen = state.recorded(cosines, lengths, view.active)
             assignments.append((state.records, seen))
             if not self._backs_off:
-                lost = ops.cast(batch.active & ~finite, "int64")
+                lost = ops.cast(batch.active & ~view.finite, "int64")
                 counts = state.nonfinite_gradients
                 assignments.append((counts, counts + lost))
             return assignments, []
 
         return combined, update
+
+    def _view(self, tape, batch, factors, scale):
+        """The task gradients, of the whole batch or of its halves."""
+        if getattr(self.balancer, "batch_parts", 1) == 1:
+            return balancing.view_whole(tape, batch, factors, scale, self.reach)
+        parts = halves(self.tasks, batch)
+        return balancing.view_halves(tape, batch, parts, factors, scale, self.reach)
+
+    def _by_weights(self, view, scale, arguments):
+        """The task gradients, weighted with fresh task weights."""
+        task_weights, new_state = self.balancer.weights(*arguments)
+        task_weights = _rescaled(task_weights, view.active, self.options.scale)
+        balanced_heads = self.options.head_gradients == "balanced"
+        combined = balancing.combine_by_weights(
+            view, self.reach, task_weights, balanced_heads
+        )
+        variable = self.state.task_weights
+        fresh = ops.cast(task_weights, variable.dtype)
+        kept = tf.where(view.active, fresh, read(variable))
+        return combined, new_state, [(variable, kept)]
+
+    def _by_gradients(self, view, scale, arguments):
+        """What the balancer makes of the task gradients themselves."""
+        combined, new_state = balancing.combine_by_jacobian(
+            view,
+            self.reach,
+            lambda blocks: self.balancer.combine(blocks, *arguments),
+            scale,
+            self._backs_off,
+        )
+        return combined, new_state, []
 
     # === Parts ===
 

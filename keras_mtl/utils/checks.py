@@ -15,6 +15,11 @@ def check_non_negative(name: str, value: Any) -> Any:
     return _check_number(name, value, "a number >= 0", lambda v: v >= 0)
 
 
+def check_share(name: str, value: Any) -> Any:
+    """Returns `value`, a number from 0 to 1."""
+    return _check_number(name, value, "a number in [0, 1]", lambda v: 0 <= v <= 1)
+
+
 def check_count(name: str, value: Any, minimum: int = 1) -> int:
     """Returns `value`, an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
