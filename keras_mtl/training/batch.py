@@ -37,6 +37,7 @@ class Batch:
         active: Whether the global batch has a label with positive weight for the
             task, and loss and slopes are finite.
         nonfinite: Whether it has such a label but they are not.
+        features: Features that all tasks share, where these are balanced.
     """
 
     outputs: list[Tensor | None]
@@ -48,6 +49,7 @@ class Batch:
     losses: Tensor
     active: Tensor
     nonfinite: Tensor
+    features: list[Tensor] = dataclasses.field(default_factory=list)
 
     def seeds(self, loss_weights: Tensor) -> list[Tensor | None]:
         """Gradients of the weighted mean losses with respect to the outputs.

@@ -119,14 +119,63 @@ def check_reach(reach: Reach, tasks: tuple[Task, ...], balancer: Any) -> None:
         )
 
 
-def check_balancing(options: BalancingOptions, balancer: Any) -> None:
-    """Raises a `ValueError` for options that need the task weights of a balancer
-    that has none.
+def groups_of(scope: str | dict[str, list[str]], shared: list) -> list[list[int]]:
+    """Positions of the shared variables that are balanced together.
+
+    Args:
+        scope: `BalancingOptions.scope`.
+        shared: The shared variables.
+
+    Raises:
+        ValueError: If a named layer has no shared variable, or two groups have it.
     """
+    if scope in ("parameters", "features"):
+        return [list(range(len(shared)))]
+    layers = [variable.path.split("/")[:-1] for variable in shared]
+    if scope == "layers":
+        keys = ["/".join(names) for names in layers]
+        return [
+            [i for i, k in enumerate(keys) if k == key] for key in dict.fromkeys(keys)
+        ]
+    listed = [name for names in scope.values() for name in names]
+    known = {name for names in layers for name in names}
+    wrong = [n for n in dict.fromkeys(listed) if n not in known or listed.count(n) > 1]
+    groups = [
+        [i for i, path in enumerate(layers) if set(path) & set(names)]
+        for names in scope.values()
+    ]
+    grouped = [i for group in groups for i in group]
+    if wrong or len(set(grouped)) < len(grouped):
+        raise ValueError(
+            "Expected `scope` to name layers with shared variables, each in one group. "
+            f"Received: scope={scope}, of which {wrong or 'layers inside of layers'} "
+            f"are unknown or in two groups. The layers are {sorted(known)}"
+        )
+    rest = [i for i in range(len(shared)) if i not in grouped]
+    return groups + ([rest] if rest else [])
+
+
+def check_balancing(options: BalancingOptions, balancer: Any) -> None:
+    """Raises a `ValueError` for options that the balancer cannot follow."""
+    in_groups = options.scope not in ("parameters", "features")
+    if in_groups and options.every > 1:
+        raise ValueError(
+            "Expected `every=1` where groups of layers are balanced on their own: "
+            "their task weights differ, so one backward pass cannot apply them. "
+            f"Received: every={options.every} and scope={options.scope!r}"
+        )
+    parts = getattr(balancer, "batch_parts", 1)
+    if options.scope == "features" and parts > 1:
+        raise ValueError(
+            "Expected `scope='parameters'` or groups of layers with "
+            f"balancer={type(balancer).__name__}, which compares two halves of a "
+            "batch: they have no features in common. Received: scope='features'"
+        )
     if not isinstance(balancer, JacobianBalancer):
         return
     for name, possible in (
         ("every", 1),
+        ("scope", "parameters"),
         ("scale", "paper"),
         ("head_gradients", "task"),
     ):
@@ -135,7 +184,7 @@ def check_balancing(options: BalancingOptions, balancer: Any) -> None:
             raise ValueError(
                 f"Expected `BalancingOptions({name}={possible!r})` with a balancer "
                 "that combines the task gradients themselves: it has no task weights "
-                f"to reuse or rescale. Received: {name}={value!r} and "
+                f"to reuse, rescale or choose. Received: {name}={value!r} and "
                 f"balancer={type(balancer).__name__}. Leave `{name}` out, or take a "
                 "balancer that needs the Gram matrix only"
             )

@@ -21,12 +21,14 @@ class Reach:
         shared: Those that several tasks reach.
         own: Per task, those that no other task reaches.
         reached_shared: Per task, positions in `shared` of those that it reaches.
+        groups: Positions in `shared` of the variables that are balanced together.
     """
 
     variables: list
     shared: list
     own: list[list]
     reached_shared: list[list[int]]
+    groups: list[list[int]]
 
     @property
     def shapes(self) -> list[int]:
@@ -49,6 +51,7 @@ class Reach:
             reached_shared=[
                 [i for i, v in enumerate(shared) if id(v) in group] for group in reached
             ],
+            groups=[list(range(len(shared)))],
         )
 
 
@@ -64,16 +67,20 @@ class TaskGradients:
     """Gradients of every task in one batch.
 
     Attributes:
-        variables: The shared variables.
+        variables: The shared variables (or features).
         shared: Per shared variable, one gradient per task, `None` for tasks that do
-            not reach it.
+            not reach it. Sparse gradients are here by their values, at the rows
+            below.
         own: Per task, the gradients of its own variables (`None` where a variable
             got no gradient).
+        rows: Per shared variable, the rows that its gradients are the values of,
+            the same for all tasks and each once; `None` for dense gradients.
     """
 
     variables: list
     shared: list[list[Tensor | None]]
     own: list[list[Tensor | None]]
+    rows: list[Tensor | None]
 
     @property
     def few(self) -> bool:
@@ -84,21 +91,17 @@ class TaskGradients:
     def blocks(self) -> list[Tensor]:
         """The Jacobian in column blocks: `(num_tasks, entries)` per variable."""
         return [
-            tf.stack([_flatten(gradient, variable) for gradient in column])
+            tf.stack([_flatten(g, column, variable) for g in column])
             for variable, column in zip(self.variables, self.shared, strict=True)
         ]
 
     def map(self, function: Callable[[list], list]) -> "TaskGradients":
         """The same, with what `function` makes of the list of all gradients."""
-        rows = [*self.shared, *self.own]
-        changed = iter(function([g for row in rows for g in row if g is not None]))
-        rows = [[None if g is None else next(changed) for g in row] for row in rows]
+        columns = [*self.shared, *self.own]
+        changed = iter(function([g for c in columns for g in c if g is not None]))
+        columns = [[None if g is None else next(changed) for g in c] for c in columns]
         count = len(self.shared)
-        return TaskGradients(self.variables, rows[:count], rows[count:])
-
-    def all_reduced(self) -> "TaskGradients":
-        """The same, summed over the replicas in one collective."""
-        return self.map(distribution.all_reduce_sum)
+        return dataclasses.replace(self, shared=columns[:count], own=columns[count:])
 
 
 def raw(variables: list) -> list:
@@ -115,16 +118,29 @@ def backward(
     return tape.gradient(outputs, raw(variables), output_gradients=seeds)
 
 
+def reduced(variables: list, found: list) -> dict[int, Tensor | None]:
+    """Gradients by the `id` of their variable, summed over the replicas."""
+    present = [g for g in found if g is not None]
+    summed = iter(distribution.all_reduce_sum(present))
+    return {
+        id(v): None if g is None else next(summed)
+        for v, g in zip(variables, found, strict=True)
+    }
+
+
 def task_gradients(
-    tape: tf.GradientTape, outputs: list, seeds: list, reach: Reach
+    tape: tf.GradientTape, outputs: list, seeds: list, reach: Reach, sparse: bool
 ) -> TaskGradients:
-    """One backward pass per task, over the variables that it reaches.
+    """One backward pass per task; the gradients of the global batch.
+
+    One collective sums them over the replicas.
 
     Args:
         tape: Persistent tape that recorded the forward pass.
         outputs: Raw output per task, `None` for a task that this batch lacks.
         seeds: Gradient of the task's loss with respect to its output, per task.
         reach: Which task reaches which variable.
+        sparse: Whether the gradients of embeddings may stay sparse.
     """
     shared: list[list] = [[None] * len(outputs) for _ in reach.shared]
     own = []
@@ -136,44 +152,83 @@ def task_gradients(
         sources = [reach.shared[i] for i in positions] + reach.own[task]
         found = backward(tape, [output], [seed], sources)
         for position, gradient in zip(positions, found, strict=False):
-            if gradient is not None:
-                shared[position][task] = tf.convert_to_tensor(gradient)
+            shared[position][task] = gradient
         own.append(found[len(positions) :])
-    return TaskGradients(reach.shared, shared, own)
+    if not sparse:
+        shared = [[_dense(g) for g in column] for column in shared]
+    found = TaskGradients(reach.shared, shared, own, [None] * len(shared))
+    found = found.map(distribution.all_reduce_sum)
+    aligned = [_aligned(column) for column in found.shared]
+    return dataclasses.replace(
+        found, shared=[c for c, _ in aligned], rows=[rows for _, rows in aligned]
+    )
 
 
-def _flatten(gradient, variable):
+def _dense(gradient):
+    return None if gradient is None else tf.convert_to_tensor(gradient)
+
+
+def _aligned(column):
+    """Sparse gradients of all tasks by their values at the same rows, each once.
+
+    An embedding's gradient has a slice for every token; the rows that no token has
+    are zero for every task, and stay out of the Gram matrix.
+    """
+    present = [g for g in column if g is not None]
+    if not present or not all(isinstance(g, tf.IndexedSlices) for g in present):
+        return [_dense(g) for g in column], None
+    rows, places = tf.unique(tf.concat([g.indices for g in present], 0))
+    places = iter(tf.split(places, [tf.size(g.indices) for g in present]))
+    count = tf.size(rows)
+    values = [
+        None
+        if g is None
+        else tf.math.unsorted_segment_sum(g.values, next(places), count)
+        for g in column
+    ]
+    return values, rows
+
+
+def _flatten(gradient, column, variable):
+    """The gradient as a vector; zeros like the others' where a task has none."""
     if gradient is None:
-        return tf.zeros([variable.shape.num_elements()], variable.dtype)
+        like = next((g for g in column if g is not None), None)
+        gradient = tf.zeros_like(variable.value if like is None else like)
     return tf.reshape(gradient, [-1])
 
 
-def gram_of(gradients: TaskGradients, scale: Tensor | None) -> Tensor:
+def gram_of(gradients: TaskGradients, scale: Tensor | None, group: list[int]) -> Tensor:
     """Gram matrix of the unscaled task gradients, float32 or better.
 
     Args:
         gradients: Task gradients, over the global batch.
         scale: Factor that the gradients carry (loss scaling), or `None`.
+        group: Positions of the shared variables that count.
     """
     if gradients.few:
-        gram = gram_of_rows(_rows(gradients))
+        gram = gram_of_rows(_rows(gradients, group))
     else:
-        gram = gram_matrix([_precise(block) for block in gradients.blocks])
+        gram = gram_matrix([_precise(gradients.blocks[i]) for i in group])
     if scale is None:
         return gram
     inverse = 1.0 / ops.cast(scale, gram.dtype)
     return gram * inverse * inverse
 
 
-def _rows(gradients):
+def _rows(gradients, group):
     """Per block one vector per task; the small variables make one block together."""
     blocks, small = [], []
-    for variable, column in zip(gradients.variables, gradients.shared, strict=True):
-        if variable.shape.num_elements() < _SMALL:
-            small.append([_precise(_flatten(g, variable)) for g in column])
+    for position in group:
+        variable, column = gradients.variables[position], gradients.shared[position]
+        size = variable.shape.num_elements()
+        if size is not None and size < _SMALL:
+            small.append([_precise(_flatten(g, column, variable)) for g in column])
         else:
             blocks.append(
-                [None if g is None else _precise(_flatten(g, variable)) for g in column]
+                [
+                    None if g is None else _precise(_flatten(g, column, variable))
+                    for g in column
+                ]
             )
     if small:
         blocks.append([tf.concat(vectors, 0) for vectors in zip(*small, strict=True)])
@@ -223,41 +278,48 @@ def _where(keep, gradient):
 
 
 def combine(
-    gradients: TaskGradients, reach: Reach, task_weights: Tensor, own_weights: Tensor
+    gradients: TaskGradients,
+    task_weights: list[Tensor],
+    own_variables: list[list],
+    own_weights: Tensor | None,
 ) -> dict[int, Tensor]:
     """One gradient per variable, by the `id` of the variable.
 
     Args:
         gradients: Task gradients.
-        reach: Which task reaches which variable.
-        task_weights: Tensor of shape `(num_tasks,)` for shared variables.
-        own_weights: Tensor of shape `(num_tasks,)` for task variables, or `None`
-            for their gradients as they are.
+        task_weights: Per shared variable, a tensor of shape `(num_tasks,)`.
+        own_variables: Per task, the variables that no other task reaches.
+        own_weights: Tensor of shape `(num_tasks,)` for these, or `None` for their
+            gradients as they are.
     """
     combined = {}
-    if gradients.few:
-        for variable, column in zip(reach.shared, gradients.shared, strict=True):
-            combined[id(variable)] = _weighted_sum(column, task_weights)
-    else:
-        for variable, block in zip(reach.shared, gradients.blocks, strict=True):
-            weights = tf.cast(task_weights, block.dtype)[None, :]
-            total = tf.matmul(weights, block)
-            combined[id(variable)] = tf.reshape(total, variable.shape)
+    for position, variable in enumerate(gradients.variables):
+        total = _weighted_sum(gradients, position, task_weights[position])
+        rows = gradients.rows[position]
+        if rows is not None:
+            total = tf.IndexedSlices(
+                total, rows, tf.constant(tuple(variable.shape), rows.dtype)
+            )
+        combined[id(variable)] = total
     for task, row in enumerate(gradients.own):
-        for variable, gradient in zip(reach.own[task], row, strict=True):
+        for variable, gradient in zip(own_variables[task], row, strict=True):
             if own_weights is not None and gradient is not None:
                 gradient = gradient * tf.cast(own_weights[task], gradient.dtype)
             combined[id(variable)] = gradient
     return combined
 
 
-def _weighted_sum(gradients, weights):
-    terms = [
-        gradient * tf.cast(weight, gradient.dtype)
-        for gradient, weight in zip(gradients, tf.unstack(weights), strict=True)
-        if gradient is not None
-    ]
-    return tf.add_n(terms) if terms else None
+def _weighted_sum(gradients, position, weights):
+    column = gradients.shared[position]
+    present = [g for g in column if g is not None]
+    if not present:
+        return None
+    weights = tf.cast(weights, present[0].dtype)
+    if gradients.few:
+        pairs = zip(column, tf.unstack(weights), strict=True)
+        return tf.add_n([g * weight for g, weight in pairs if g is not None])
+    total = tf.matmul(weights[None, :], gradients.blocks[position])
+    return tf.reshape(total, tf.shape(present[0]))
 
 
 def add(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:

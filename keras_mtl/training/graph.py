@@ -115,3 +115,64 @@ def task_variables(model: keras.Model) -> dict[str, list]:
         reached = {id(v) for layer in layers for v in layer.trainable_variables}
         reach[name] = [v for v in model.trainable_variables if id(v) in reached]
     return reach
+
+
+def shared_features(model: keras.Model) -> list[Tensor]:
+    """The tensors through which all tasks reach the part that they share.
+
+    A feature is a tensor that every task depends on and that some task's own part
+    takes as its input.
+
+    Args:
+        model: Functional model with a dict of outputs, one per task.
+
+    Raises:
+        ValueError: If there is no such cut: where some tasks share what others do
+            not reach, or where a shared layer comes after the features.
+    """
+    tasks_of: dict[int, set[str]] = {}
+    tensors: dict[int, Tensor] = {}
+    for name, output in model.output.items():
+        for tensor in _ancestors(output):
+            tensors[id(tensor)] = tensor
+            tasks_of.setdefault(id(tensor), set()).add(name)
+    shared = {key for key, tasks in tasks_of.items() if len(tasks) > 1}
+    features = {id(t): t for t in model.output.values() if id(t) in shared}
+    of_shared, tasks_behind = set(), {}
+    for key, tensor in tensors.items():
+        operation, node_index, _ = tensor._keras_history
+        if key in shared:
+            of_shared.add(id(operation))
+            continue
+        tasks_behind.setdefault(id(operation), set()).update(tasks_of[key])
+        arguments = operation._inbound_nodes[node_index].input_tensors
+        features |= {id(t): t for t in arguments if id(t) in shared}
+    found = list(features.values())
+    by_all = all(len(tasks_of[id(t)]) == len(model.output) for t in found)
+    bypassed = of_shared & set(tasks_behind) or any(
+        len(tasks) > 1 for tasks in tasks_behind.values()
+    )
+    if not found or not by_all or bypassed:
+        raise ValueError(
+            "Expected all tasks to share the same features with "
+            "`BalancingOptions(scope='features')`: one part of the model that every "
+            "task passes through, and a part of its own for each. Received: features "
+            f"{sorted(t.name for t in found)}, of which the tasks "
+            f"{sorted(model.output)} do not all use each, or layers shared outside of "
+            "them. Give all heads the same feature (`Task.feature`), or use "
+            "scope='parameters'"
+        )
+    return found
+
+
+def _ancestors(output):
+    """All tensors that an output is made from, itself included; no nested ones."""
+    found: dict[int, Tensor] = {}
+    stack = [output]
+    while stack:
+        tensor = stack.pop()
+        if id(tensor) not in found:
+            found[id(tensor)] = tensor
+            operation, node_index, _ = tensor._keras_history
+            stack.extend(operation._inbound_nodes[node_index].input_tensors)
+    return found.values()

@@ -1,5 +1,6 @@
 """The model that trains several tasks: a functional Keras model with its own step."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -10,7 +11,12 @@ from keras import ops
 from keras_mtl import architectures, balancers, weightings
 from keras_mtl.task import Task, check_tasks
 from keras_mtl.training import compiling, gradients
-from keras_mtl.training.graph import narrowed, task_variables, upstream
+from keras_mtl.training.graph import (
+    narrowed,
+    shared_features,
+    task_variables,
+    upstream,
+)
 from keras_mtl.training.labels import weights_by_task
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.state import MethodState
@@ -124,6 +130,12 @@ class MultiTaskModel(keras.Model):
         by_task = task_variables(self)
         reach = gradients.Reach.of(by_task, self.trainable_variables)
         compiling.check_reach(reach, tasks, balancer)
+        groups = compiling.groups_of(options.scope, reach.shared)
+        reach = dataclasses.replace(reach, groups=groups)
+        with_features = None
+        if balancer is not None and options.scope == "features":
+            both = {"outputs": self.output, "features": shared_features(self)}
+            with_features = keras.Model(self.input, both)
         with self.distribute_strategy.scope():
             super().compile(
                 optimizer=optimizer,
@@ -144,9 +156,8 @@ class MultiTaskModel(keras.Model):
                 loss_weights=fixed,
                 reach=reach,
                 penalty=lambda: self.architecture.penalty(by_task),
-                state=MethodState(
-                    tasks, weighting, balancer, self.optimizer, reach.shapes
-                ),
+                with_features=with_features,
+                state=MethodState(tasks, weighting, balancer, self.optimizer, reach),
                 tracker=LossTracker(self.task_names),
                 metrics=compiling.task_metrics(tasks, metrics, weighted_metrics),
                 # Not an attribute of the model, which would track the metrics in it.
@@ -285,10 +296,11 @@ class MultiTaskModel(keras.Model):
         `"step"`; `"loss_weights"` (num_tasks,) of the last step; `"nonfinite"`
         (num_tasks,), how often a task was left out because its loss or gradient was
         not finite. With a balancer also `"task_weights"` (num_tasks,) of the last
-        balancing step (a `JacobianBalancer` has none) and, over the balancing steps
-        of the epoch (`NaN` before the first), the mean `"gradient_norms"`
-        (num_tasks,), the mean `"cosine"` (num_tasks, num_tasks), and
-        `"conflict_rate"`, the share of pairs of tasks with opposed gradients.
+        balancing step (a `JacobianBalancer` has none; with groups of layers their
+        mean, beside `"group_task_weights"` (num_groups, num_tasks)) and, over the
+        balancing steps of the epoch (`NaN` before the first), the mean
+        `"gradient_norms"` (num_tasks,), the mean `"cosine"` (num_tasks, num_tasks),
+        and `"conflict_rate"`, the share of pairs of tasks with opposed gradients.
 
         Raises:
             ValueError: If the model is not compiled.

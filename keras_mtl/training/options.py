@@ -17,6 +17,13 @@ class BalancingOptions:
             at the cost of one backward pass.
         start_after: Number of steps before the first balancing step; until then
             all task weights are 1.
+        scope: What the balancer compares. `"parameters"`: the task gradients on all
+            shared variables. `"features"`: those on the features that all tasks
+            share, which costs one backward pass through the shared part, whatever
+            the number of tasks; an approximation (the norms are those of the
+            features' gradients, as in MGDA-UB). `"layers"`: every shared layer is
+            balanced on its own. A dict from a group's name to a list of layer names
+            does so by groups of layers; the other shared layers are one more group.
         head_gradients: `"task"`: the variables of one task get the gradient of its
             loss. `"balanced"`: that gradient times the task weight.
         scale: `"paper"`: task weights as the method gives them. `"sum"`: rescaled
@@ -32,10 +39,15 @@ class BalancingOptions:
     Example:
     >>> BalancingOptions(every=10).every
     10
+
+    Reference:
+        - [Sener & Koltun, 2018](https://arxiv.org/abs/1810.04650), section 3.3, for
+          `scope="features"`.
     """
 
     every: int = 1
     start_after: int = 0
+    scope: str | dict[str, list[str]] = "parameters"
     head_gradients: str = "task"
     scale: str = "paper"
     on_nonfinite: str = "skip"
@@ -43,6 +55,14 @@ class BalancingOptions:
     def __post_init__(self):
         check_count("every", self.every)
         check_count("start_after", self.start_after, 0)
+        if not isinstance(self.scope, dict):
+            check_choice("scope", self.scope, ("parameters", "features", "layers"))
+        elif not _lists_of_names(self.scope):
+            raise ValueError(
+                "Expected `scope` to be 'parameters', 'features', 'layers' or a dict "
+                "from names of groups to lists of names of layers. "
+                f"Received: scope={self.scope!r}"
+            )
         check_choice("head_gradients", self.head_gradients, ("task", "balanced"))
         check_choice("scale", self.scale, ("paper", "sum", "mean"))
         check_choice("on_nonfinite", self.on_nonfinite, ("skip", "raise"))
@@ -63,3 +83,12 @@ class BalancingOptions:
     @classmethod
     def from_config(cls, config: dict) -> "BalancingOptions":
         return cls(**config)
+
+
+def _lists_of_names(groups):
+    return bool(groups) and all(
+        isinstance(names, list | tuple)
+        and names
+        and all(isinstance(n, str) for n in names)
+        for names in groups.values()
+    )

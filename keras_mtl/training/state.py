@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mtl.balancers import JacobianBalancer
-from keras_mtl.utils.types import Tensor
+from keras_mtl.utils.types import State, Tensor
 
 _RECORDS = ("cosine", "conflicts", "pairs", "norms")
 
@@ -51,11 +51,13 @@ class MethodState:
         balancer: The balancer, or `None`.
         optimizer: The model's optimizer. The trainable variables of the weighting
             get a copy of it without weight decay, clipping and averaging.
-        shapes: Number of entries of every shared variable.
+        reach: Which task reaches which variable; a balancer has a state of its own
+            for each of its groups.
     """
 
-    def __init__(self, tasks, weighting, balancer, optimizer, shapes):
+    def __init__(self, tasks, weighting, balancer, optimizer, reach):
         num_tasks = len(tasks)
+        self.num_groups = len(reach.groups)
         self.num_tasks = num_tasks
         self.step = _variable(0, "step", "int64")
         self.seed = _variable(random.randint(1, 2**31 - 1), "seed", "int64")
@@ -77,10 +79,12 @@ class MethodState:
                 np.zeros((len(_RECORDS), num_tasks, num_tasks)), "records"
             )
             if isinstance(balancer, JacobianBalancer):
-                initial = balancer.init_state(num_tasks, shapes)
+                initial = balancer.init_state(num_tasks, reach.shapes)
             else:
-                self.task_weights = _variable(np.ones(num_tasks), "task_weights")
-                initial = balancer.init_state(num_tasks)
+                ones = np.ones((self.num_groups, num_tasks))
+                self.task_weights = _variable(ones, "task_weights")
+                states = [balancer.init_state(num_tasks)] * self.num_groups
+                initial = self.of_groups(states)
             self.balancer_state = _variables(initial)
         self.optimizer: Any = None
         if self.weighting_variables:
@@ -94,6 +98,19 @@ class MethodState:
     def step_seed(self) -> StepSeed:
         """Random numbers of the current step."""
         return StepSeed(read(self.seed), read(self.step))
+
+    def by_group(self, state: State) -> list[State]:
+        """A balancer's state for each group of variables."""
+        if self.num_groups == 1:
+            return [state]
+        groups = range(self.num_groups)
+        return [{k: v[group] for k, v in state.items()} for group in groups]
+
+    def of_groups(self, states: list[State]) -> State:
+        """The states of all groups, stacked on a first axis; undoes `by_group`."""
+        if self.num_groups == 1:
+            return states[0]
+        return {k: tf.stack([s[k] for s in states]) for k in states[0]}
 
     def recorded(self, similarities: Tensor, norms: Tensor, active: Tensor) -> Tensor:
         """The epoch's records with those of one more balancing step."""
@@ -124,7 +141,10 @@ class MethodState:
         if self.records is None:
             return shown
         if self.task_weights is not None:
-            shown["task_weights"] = array(self.task_weights)
+            weights = array(self.task_weights)
+            shown["task_weights"] = weights.mean(axis=0)
+            if self.num_groups > 1:
+                shown["group_task_weights"] = weights
         cosine, conflicts, pairs, norms = array(self.records)
         off = ~np.eye(self.num_tasks, dtype=bool)
         with np.errstate(invalid="ignore"):

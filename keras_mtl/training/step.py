@@ -36,6 +36,8 @@ class TrainingStep:
         options: How the balancer is applied.
         loss_weights: Fixed weights, by task.
         reach: Which task reaches which variable.
+        with_features: The model with the shared features as further outputs, where
+            they are what is balanced, or `None`.
         penalty: Function without arguments to a penalty on parameters, or `None`.
         state: Variables of weighting and balancer.
         tracker: Means of the losses.
@@ -50,6 +52,7 @@ class TrainingStep:
     options: BalancingOptions
     loss_weights: list[float]
     reach: Reach
+    with_features: keras.Model | None
     penalty: Any
     state: MethodState
     tracker: LossTracker
@@ -92,9 +95,10 @@ class TrainingStep:
     def _update(self, data, gradient_rule):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape(persistent=True) as tape:
-            outputs = self.model(x, training=True)
+            outputs, features = self._forward(x)
             additional = self._additional_loss()
         batch = measure(self.tasks, outputs, y, sample_weight)
+        batch = dataclasses.replace(batch, features=features)
         seed = self.state.step_seed()
         loss_weights, update_methods = self._weigh(batch, seed)
         scale = self._loss_scale()
@@ -139,12 +143,12 @@ class TrainingStep:
         outputs, seeds = batch.present(batch.seeds(factors))
         variables = self.reach.variables
         found = gradients.backward(tape, outputs, seeds, variables)
-        return self._reduced(variables, found), None
+        return gradients.reduced(variables, found), None
 
     def _reused(self, tape, batch, factors, scale, seed):
         """One backward pass with the task weights of the last balancing step."""
         seeds = batch.seeds(factors)
-        weights = tf.unstack(read(self.state.task_weights))
+        weights = tf.unstack(read(self.state.task_weights)[0])
         weighted = [
             None if s is None else s * tf.cast(w, s.dtype)
             for s, w in zip(seeds, weights, strict=True)
@@ -158,7 +162,7 @@ class TrainingStep:
         # uses what it would send into the shared part, and the graph drops it.
         outputs, head_seeds = batch.present(heads)
         found += gradients.backward(tape, outputs, head_seeds, own)
-        return self._reduced(shared + own, found), None
+        return gradients.reduced(shared + own, found), None
 
     def _balanced(self, tape, batch, factors, scale, seed):
         """One backward pass per task (and batch part), combined by the balancer."""
@@ -166,17 +170,11 @@ class TrainingStep:
         view = self._view(tape, batch, factors, scale)
         if not self._backs_off:
             view = view.without_nonfinite()
-        losses = ops.cast(batch.losses, view.gram.dtype)
-        arguments = (
-            view.gram,
-            tf.where(view.active, losses, tf.zeros_like(losses)),
-            view.active,
-            {k: read(v) for k, v in state.balancer_state.items()},
-            seed,
-        )
+        losses = ops.cast(batch.losses, view.whole.dtype)
+        losses = tf.where(view.active, losses, tf.zeros_like(losses))
         by_gradients = isinstance(self.balancer, JacobianBalancer)
         rule = self._by_gradients if by_gradients else self._by_weights
-        combined, new_state, assignments = rule(view, scale, arguments)
+        combined, new_state, assignments = rule(view, losses, scale, seed)
 
         def update():
             assignments.extend(_changes(state.balancer_state, new_state))
@@ -192,37 +190,58 @@ class TrainingStep:
         return combined, update
 
     def _view(self, tape, batch, factors, scale):
-        """The task gradients, of the whole batch or of its halves."""
+        """What the balancer is shown: of the batch or its halves, where it is asked."""
+        reach = self.reach
+        if batch.features:
+            return balancing.view_features(tape, batch, factors, scale, reach)
+        # TensorFlow's `unique`, which aligns sparse gradients, is not for XLA.
+        by_gradients = isinstance(self.balancer, JacobianBalancer)
+        sparse = not by_gradients and not self.model.jit_compile
         if getattr(self.balancer, "batch_parts", 1) == 1:
-            return balancing.view_whole(tape, batch, factors, scale, self.reach)
+            return balancing.view_whole(tape, batch, factors, scale, reach, sparse)
         parts = halves(self.tasks, batch)
-        return balancing.view_halves(tape, batch, parts, factors, scale, self.reach)
+        return balancing.view_halves(tape, batch, parts, factors, scale, reach, sparse)
 
-    def _by_weights(self, view, scale, arguments):
-        """The task gradients, weighted with fresh task weights."""
-        task_weights, new_state = self.balancer.weights(*arguments)
-        task_weights = _rescaled(task_weights, view.active, self.options.scale)
+    def _by_weights(self, view, losses, scale, seed):
+        """The task gradients, weighted with fresh task weights of every group."""
+        variables = self.state.balancer_state
+        states = self.state.by_group({k: read(v) for k, v in variables.items()})
+        weights, new_states = [], []
+        for gram, group_state in zip(view.grams, states, strict=True):
+            fresh, new_state = self.balancer.weights(
+                gram, losses, view.active, group_state, seed
+            )
+            weights.append(_rescaled(fresh, view.active, self.options.scale))
+            new_states.append(new_state)
+        task_weights = tf.stack(weights)
         balanced_heads = self.options.head_gradients == "balanced"
-        combined = balancing.combine_by_weights(
-            view, self.reach, task_weights, balanced_heads
-        )
+        combined = view.weighted(task_weights, balanced_heads)
         variable = self.state.task_weights
         fresh = ops.cast(task_weights, variable.dtype)
         kept = tf.where(view.active, fresh, read(variable))
-        return combined, new_state, [(variable, kept)]
+        return combined, self.state.of_groups(new_states), [(variable, kept)]
 
-    def _by_gradients(self, view, scale, arguments):
+    def _by_gradients(self, view, losses, scale, seed):
         """What the balancer makes of the task gradients themselves."""
+        state = {k: read(v) for k, v in self.state.balancer_state.items()}
         combined, new_state = balancing.combine_by_jacobian(
             view,
-            self.reach,
-            lambda blocks: self.balancer.combine(blocks, *arguments),
+            lambda blocks: self.balancer.combine(
+                blocks, view.whole, losses, view.active, state, seed
+            ),
             scale,
             self._backs_off,
         )
         return combined, new_state, []
 
     # === Parts ===
+
+    def _forward(self, x):
+        """Outputs by task, and the shared features if they are balanced."""
+        if self.with_features is None:
+            return self.model(x, training=True), []
+        both = self.with_features(x, training=True)
+        return both["outputs"], both["features"]
 
     def _additional_loss(self):
         """Sum of `add_loss`, regularisers and the architecture's penalty, or None."""
@@ -240,17 +259,8 @@ class TrainingStep:
         share = share if scale is None else share * scale
         variables = self.model.trainable_variables
         found = gradients.backward(tape, [additional], [share], variables)
-        for key, gradient in self._reduced(variables, found).items():
+        for key, gradient in gradients.reduced(variables, found).items():
             combined[key] = gradients.add(combined.get(key), gradient)
-
-    def _reduced(self, variables, found):
-        """Gradients by the `id` of their variable, summed over the replicas."""
-        present = [g for g in found if g is not None]
-        summed = iter(distribution.all_reduce_sum(present))
-        return {
-            id(v): None if g is None else next(summed)
-            for v, g in zip(variables, found, strict=True)
-        }
 
     @property
     def _backs_off(self):

@@ -36,7 +36,7 @@ def task_gradients(model, x, y):
         gradients = tape.gradient(value, [v.value for v in variables])
         found.append(
             {
-                v.path: g.numpy()
+                v.path: tf.convert_to_tensor(g).numpy()
                 for v, g in zip(variables, gradients, strict=True)
                 if g is not None
             }
