@@ -42,6 +42,37 @@ def _outer(block):
     return ops.einsum("iap,jap->ij", block, block)
 
 
+def gram_of_rows(blocks: list[list[Tensor | None]]) -> Tensor:
+    """Gram matrix of a Jacobian whose rows are vectors of their own.
+
+    For few tasks. Where the rows are not in one matrix already, products of pairs
+    cost less than the copy; their sums run over blocks too.
+
+    Args:
+        blocks: Non-empty list of lists of one vector per task, `None` for zero.
+
+    Returns:
+        Tensor of shape `(num_tasks, num_tasks)`.
+
+    Cost: `num_tasks * (num_tasks + 1) / 2` products of two vectors.
+    """
+    num_tasks = len(blocks[0])
+    upper = {}
+    for i in range(num_tasks):
+        for j in range(i, num_tasks):
+            pairs = [(rows[i], rows[j]) for rows in blocks]
+            products = [
+                ops.sum(a * b) for a, b in pairs if a is not None and b is not None
+            ]
+            upper[i, j] = sum(products[1:], products[0]) if products else 0.0
+    return ops.stack(
+        [
+            ops.stack([upper[min(i, j), max(i, j)] for j in range(num_tasks)])
+            for i in range(num_tasks)
+        ]
+    )
+
+
 def norms(gram: Tensor) -> Tensor:
     """Norms of the rows of the Jacobian, of shape `(num_tasks,)`."""
     return ops.sqrt(ops.maximum(ops.diagonal(gram), 0.0))

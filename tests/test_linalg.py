@@ -35,6 +35,39 @@ def test_gram_matrix_of_blocks(cuts, dtype, tolerance):
     )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)]
+)
+def test_gram_matrix_of_rows(dtype, tolerance):
+    """Task 1 has no row in the second block, no task has one in the third."""
+    J = jacobian()
+    J[1, 7:] = 0
+    J[:, 20:] = 0
+    rows = [[ops.array(row, dtype) for row in b] for b in np.split(J, [7, 20], axis=1)]
+    rows[1][1] = None
+    rows[2] = [None] * len(J)
+    gram = linalg.gram_of_rows(rows)
+    assert gram.dtype == dtype
+    np.testing.assert_allclose(
+        gram, J @ J.T, rtol=tolerance, atol=tolerance * np.abs(J @ J.T).max()
+    )
+
+
+@pytest.mark.parametrize("num_tasks", [2, 9])
+def test_gram_matrix_of_long_float32_rows(num_tasks):
+    """Sums over a million entries keep their digits, also where they cancel."""
+    rng = np.random.default_rng(0)
+    J = (rng.normal(size=(num_tasks, 2**20)) + 3.0).astype("float32")
+    J[1] = -J[0] + 1e-2 * J[1]
+    exact = J.astype("float64") @ J.T.astype("float64")
+    size = np.abs(exact).max()
+    for gram in (
+        linalg.gram_matrix([ops.array(J)]),
+        linalg.gram_of_rows([[ops.array(row) for row in J]]),
+    ):
+        np.testing.assert_allclose(gram, exact, atol=2e-6 * size)
+
+
 @pytest.mark.parametrize("scale", [1e-10, 1.0, 1e10])
 def test_norms_and_cosines(scale):
     J = jacobian() * scale

@@ -1,12 +1,14 @@
 """Task gradients, their Gram matrix, and their combination."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 from keras import ops
 
 from keras_mtl import distribution
-from keras_mtl.linalg import gram_matrix
+from keras_mtl.linalg import gram_matrix, gram_of_rows
 from keras_mtl.utils.types import Tensor
 
 
@@ -50,29 +52,48 @@ class Reach:
         )
 
 
+# Below this many entries a variable joins the other small ones in one vector.
+_SMALL = 2**14
+# Up to this many tasks, products of pairs of gradients are faster than a copy of
+# all of them into one matrix and its product (on CPUs by 4 times for two tasks).
+_FEW_TASKS = 8
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskGradients:
     """Gradients of every task in one batch.
 
     Attributes:
-        blocks: Per shared variable, a tensor of shape `(num_tasks, entries)`: the
-            Jacobian in column blocks, zero rows for tasks that do not reach it.
+        variables: The shared variables.
+        shared: Per shared variable, one gradient per task, `None` for tasks that do
+            not reach it.
         own: Per task, the gradients of its own variables (`None` where a variable
             got no gradient).
     """
 
-    blocks: list[Tensor]
+    variables: list
+    shared: list[list[Tensor | None]]
     own: list[list[Tensor | None]]
+
+    @functools.cached_property
+    def blocks(self) -> list[Tensor]:
+        """The Jacobian in column blocks: `(num_tasks, entries)` per variable."""
+        return [
+            tf.stack([_flatten(gradient, variable) for gradient in column])
+            for variable, column in zip(self.variables, self.shared, strict=True)
+        ]
+
+    def map(self, function: Callable[[list], list]) -> "TaskGradients":
+        """The same, with what `function` makes of the list of all gradients."""
+        rows = [*self.shared, *self.own]
+        changed = iter(function([g for row in rows for g in row if g is not None]))
+        rows = [[None if g is None else next(changed) for g in row] for row in rows]
+        count = len(self.shared)
+        return TaskGradients(self.variables, rows[:count], rows[count:])
 
     def all_reduced(self) -> "TaskGradients":
         """The same, summed over the replicas in one collective."""
-        own = [g for row in self.own for g in row if g is not None]
-        summed = iter(distribution.all_reduce_sum(self.blocks + own))
-        blocks = [next(summed) for _ in self.blocks]
-        return TaskGradients(
-            blocks,
-            [[None if g is None else next(summed) for g in row] for row in self.own],
-        )
+        return self.map(distribution.all_reduce_sum)
 
 
 def raw(variables: list) -> list:
@@ -100,30 +121,26 @@ def task_gradients(
         seeds: Gradient of the task's loss with respect to its output, per task.
         reach: Which task reaches which variable.
     """
-    rows, own = [], []
+    shared: list[list] = [[None] * len(outputs) for _ in reach.shared]
+    own = []
     for task, (output, seed) in enumerate(zip(outputs, seeds, strict=True)):
         positions = reach.reached_shared[task]
-        row = [None] * len(reach.shared)
         if output is None:
             own.append([None] * len(reach.own[task]))
-        else:
-            sources = [reach.shared[i] for i in positions] + reach.own[task]
-            gradients = backward(tape, [output], [seed], sources)
-            for position, gradient in zip(positions, gradients, strict=False):
-                row[position] = gradient
-            own.append(gradients[len(positions) :])
-        rows.append(row)
-    blocks = []
-    for position, variable in enumerate(reach.shared):
-        flat = [_flatten(row[position], variable) for row in rows]
-        blocks.append(tf.stack(flat))
-    return TaskGradients(blocks, own)
+            continue
+        sources = [reach.shared[i] for i in positions] + reach.own[task]
+        found = backward(tape, [output], [seed], sources)
+        for position, gradient in zip(positions, found, strict=False):
+            if gradient is not None:
+                shared[position][task] = tf.convert_to_tensor(gradient)
+        own.append(found[len(positions) :])
+    return TaskGradients(reach.shared, shared, own)
 
 
 def _flatten(gradient, variable):
     if gradient is None:
         return tf.zeros([variable.shape.num_elements()], variable.dtype)
-    return tf.reshape(tf.convert_to_tensor(gradient), [-1])
+    return tf.reshape(gradient, [-1])
 
 
 def gram_of(gradients: TaskGradients, scale: Tensor | None) -> Tensor:
@@ -133,16 +150,33 @@ def gram_of(gradients: TaskGradients, scale: Tensor | None) -> Tensor:
         gradients: Task gradients, over the global batch.
         scale: Factor that the gradients carry (loss scaling), or `None`.
     """
-    blocks = [ops.cast(b, _at_least_float32(b.dtype)) for b in gradients.blocks]
-    gram = gram_matrix(blocks)
+    if len(gradients.own) <= _FEW_TASKS:
+        gram = gram_of_rows(_rows(gradients))
+    else:
+        gram = gram_matrix([_precise(block) for block in gradients.blocks])
     if scale is None:
         return gram
     inverse = 1.0 / ops.cast(scale, gram.dtype)
     return gram * inverse * inverse
 
 
-def _at_least_float32(dtype):
-    return "float32" if dtype.size < 4 else dtype.name
+def _rows(gradients):
+    """Per block one vector per task; the small variables make one block together."""
+    blocks, small = [], []
+    for variable, column in zip(gradients.variables, gradients.shared, strict=True):
+        if variable.shape.num_elements() < _SMALL:
+            small.append([_precise(_flatten(g, variable)) for g in column])
+        else:
+            blocks.append(
+                [None if g is None else _precise(_flatten(g, variable)) for g in column]
+            )
+    if small:
+        blocks.append([tf.concat(vectors, 0) for vectors in zip(*small, strict=True)])
+    return blocks
+
+
+def _precise(tensor):
+    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
 
 
 def leave_out(gradients: TaskGradients, kept: Tensor) -> TaskGradients:
@@ -152,61 +186,35 @@ def leave_out(gradients: TaskGradients, kept: Tensor) -> TaskGradients:
     multiplies them, since `0 * NaN` is `NaN`. That is rare, so the pass over all
     gradients is in a branch.
     """
-    flat_own = [g for row in gradients.own for g in row]
-
-    def clean():
-        blocks = [
-            tf.where(kept[:, None], b, tf.zeros_like(b)) for b in gradients.blocks
-        ]
-        own = []
-        for keep, row in zip(tf.unstack(kept), gradients.own, strict=True):
-            own += [_where(keep, g) for g in row]
-        return _pack(blocks + own)
-
-    def as_they_are():
-        return _pack(gradients.blocks + flat_own)
-
-    packed = tf.cond(tf.reduce_all(kept), as_they_are, clean)
-    parts = _unpack(packed, gradients.blocks + flat_own)
-    blocks, rest = parts[: len(gradients.blocks)], parts[len(gradients.blocks) :]
-    own = []
-    for row in gradients.own:
-        own.append(rest[: len(row)])
-        rest = rest[len(row) :]
-    return TaskGradients(blocks, own)
-
-
-def _where(keep, gradient):
-    if gradient is None:
-        return None
-    if isinstance(gradient, tf.IndexedSlices):
-        values = tf.where(keep, gradient.values, tf.zeros_like(gradient.values))
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return tf.where(keep, gradient, tf.zeros_like(gradient))
-
-
-def _pack(gradients):
-    """Tensors only, as branches of a `tf.cond` must return them."""
-    return [
-        g.values if isinstance(g, tf.IndexedSlices) else g
-        for g in gradients
+    keep = tf.unstack(kept)
+    flags = [
+        k
+        for row in gradients.shared
+        for g, k in zip(row, keep, strict=True)
+        if g is not None
+    ]
+    flags += [
+        k
+        for row, k in zip(gradients.own, keep, strict=True)
+        for g in row
         if g is not None
     ]
 
+    def cleaned(present):
+        return tf.cond(
+            tf.reduce_all(kept),
+            lambda: present,
+            lambda: [_where(k, g) for k, g in zip(flags, present, strict=True)],
+        )
 
-def _unpack(tensors, like):
-    tensors = iter(tensors)
-    unpacked: list = []
-    for gradient in like:
-        if gradient is None:
-            unpacked.append(None)
-        elif isinstance(gradient, tf.IndexedSlices):
-            unpacked.append(
-                tf.IndexedSlices(next(tensors), gradient.indices, gradient.dense_shape)
-            )
-        else:
-            unpacked.append(next(tensors))
-    return unpacked
+    return gradients.map(cleaned)
+
+
+def _where(keep, gradient):
+    if isinstance(gradient, tf.IndexedSlices):
+        values = _where(keep, gradient.values)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.where(keep, gradient, tf.zeros_like(gradient))
 
 
 def combine(
@@ -222,15 +230,29 @@ def combine(
             for their gradients as they are.
     """
     combined = {}
-    for variable, block in zip(reach.shared, gradients.blocks, strict=True):
-        weights = tf.cast(task_weights, block.dtype)[None, :]
-        combined[id(variable)] = tf.reshape(tf.matmul(weights, block), variable.shape)
+    if len(gradients.own) <= _FEW_TASKS:
+        for variable, column in zip(reach.shared, gradients.shared, strict=True):
+            combined[id(variable)] = _weighted_sum(column, task_weights)
+    else:
+        for variable, block in zip(reach.shared, gradients.blocks, strict=True):
+            weights = tf.cast(task_weights, block.dtype)[None, :]
+            total = tf.matmul(weights, block)
+            combined[id(variable)] = tf.reshape(total, variable.shape)
     for task, row in enumerate(gradients.own):
         for variable, gradient in zip(reach.own[task], row, strict=True):
             if own_weights is not None and gradient is not None:
                 gradient = gradient * tf.cast(own_weights[task], gradient.dtype)
             combined[id(variable)] = gradient
     return combined
+
+
+def _weighted_sum(gradients, weights):
+    terms = [
+        gradient * tf.cast(weight, gradient.dtype)
+        for gradient, weight in zip(gradients, tf.unstack(weights), strict=True)
+        if gradient is not None
+    ]
+    return tf.add_n(terms) if terms else None
 
 
 def add(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:

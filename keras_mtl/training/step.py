@@ -1,5 +1,6 @@
 """One training step: losses, weights, gradients, update."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras_mtl.training.gradients import Reach
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.state import MethodState, array, read
 from keras_mtl.training.trackers import LossTracker, TaskMetrics
+from keras_mtl.training.update import fused_update
 from keras_mtl.utils.types import Tensor
 from keras_mtl.weightings import LossWeighting
 
@@ -274,9 +276,13 @@ class TrainingStep:
         model, state = self.model, self.state
         variables = model.trainable_variables
         scale = self._loss_scale()
-        distribution.apply_reduced_gradients(
-            model.optimizer, [combined.get(id(v)) for v in variables], variables
-        )
+        with contextlib.ExitStack() as stack:
+            if self.balancer is not None:
+                # Without one the step is stock Keras, to the last digit.
+                stack.enter_context(fused_update(model.optimizer))
+            distribution.apply_reduced_gradients(
+                model.optimizer, [combined.get(id(v)) for v in variables], variables
+            )
         applied = None
         if self._backs_off:
             applied = self._loss_scale() >= scale  # An overflow has halved it.
