@@ -16,9 +16,9 @@ class View:
     """The task gradients of one batch, as a balancer sees them.
 
     Attributes:
-        gradients: The task gradients. With two batch parts the blocks hold those of
-            the first half above those of the second, `(2 * num_tasks, entries)`.
-        shares: Tensor of shape `(2 * num_tasks,)`, what each of these rows counts
+        gradients: The task gradients. With two batch parts they are those of twice as
+            many tasks: of the first half, then of the second.
+        shares: Tensor of shape `(2 * num_tasks,)`, what each of these counts
             for in the gradient of the whole batch; `None` with one part.
         gram: Gram matrix, `J₁ J₂ᵀ` with two parts; zero rows for inactive tasks.
         whole: Gram matrix of the whole batch, for the records.
@@ -135,7 +135,7 @@ def combine_by_weights(
         row_weights = tf.tile(task_weights, [2])
         row_weights *= tf.cast(view.shares, task_weights.dtype)
         own = _own_of_whole(found.own, tf.unstack(view.shares))
-        found = TaskGradients(found.blocks, own)
+        found = dataclasses.replace(found, own=own)
     own_weights = task_weights if balanced_heads else None
     return gradients.combine(found, reach, row_weights, own_weights)
 
