@@ -16,9 +16,9 @@ class View:
     """The task gradients of one batch, as a balancer sees them.
 
     Attributes:
-        gradients: The task gradients. With two batch parts they are those of twice as
-            many tasks: of the first half, then of the second.
-        shares: Tensor of shape `(2 * num_tasks,)`, what each of these counts
+        gradients: The task gradients. With two batch parts those of the first half
+            come before those of the second, as if there were twice as many tasks.
+        shares: Tensor of shape `(2 * num_tasks,)`, what each of these rows counts
             for in the gradient of the whole batch; `None` with one part.
         gram: Gram matrix, `J₁ J₂ᵀ` with two parts; zero rows for inactive tasks.
         whole: Gram matrix of the whole batch, for the records.

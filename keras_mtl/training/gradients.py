@@ -75,6 +75,11 @@ class TaskGradients:
     shared: list[list[Tensor | None]]
     own: list[list[Tensor | None]]
 
+    @property
+    def few(self) -> bool:
+        """Whether pairs of gradients are handled faster than one matrix of all."""
+        return all(len(column) <= _FEW_TASKS for column in self.shared)
+
     @functools.cached_property
     def blocks(self) -> list[Tensor]:
         """The Jacobian in column blocks: `(num_tasks, entries)` per variable."""
@@ -150,7 +155,7 @@ def gram_of(gradients: TaskGradients, scale: Tensor | None) -> Tensor:
         gradients: Task gradients, over the global batch.
         scale: Factor that the gradients carry (loss scaling), or `None`.
     """
-    if len(gradients.own) <= _FEW_TASKS:
+    if gradients.few:
         gram = gram_of_rows(_rows(gradients))
     else:
         gram = gram_matrix([_precise(block) for block in gradients.blocks])
@@ -230,7 +235,7 @@ def combine(
             for their gradients as they are.
     """
     combined = {}
-    if len(gradients.own) <= _FEW_TASKS:
+    if gradients.few:
         for variable, column in zip(reach.shared, gradients.shared, strict=True):
             combined[id(variable)] = _weighted_sum(column, task_weights)
     else:
