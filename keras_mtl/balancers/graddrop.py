@@ -1,7 +1,5 @@
 """GradDrop: every coordinate keeps the gradients of one sign, drawn by their share."""
 
-from collections.abc import Sequence
-
 from keras import ops
 
 from keras_mtl.balancers.balancer import JacobianBalancer, registry
@@ -82,7 +80,7 @@ class GradDrop(JacobianBalancer):
           one layer, we mask those of the shared weights, as the PyTorch libraries do.
     """
 
-    def __init__(self, leak: float | Sequence[float] = 0.0):
+    def __init__(self, leak: float | list[float] = 0.0):
         for value in leak if isinstance(leak, list | tuple) else [leak]:
             check_share("leak", value)
         self.leak = list(leak) if isinstance(leak, list | tuple) else leak

@@ -252,7 +252,8 @@ def test_a_generator_of_one_batch_is_no_batch_of_one():
     x, y = problems.data(8)
     model = problems.model()
     model.compile(sgd(), balancer=Crossed())
-    model.fit((pair for pair in [(x, y)]), verbose=0)
+    batches = (batch for batch in [(x, y)])
+    model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
     assert model.balancing_state["step"] == 1
 
 
