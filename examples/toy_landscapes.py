@@ -45,7 +45,7 @@ class Landscape:
         starts: Points to start from.
         front: Function that returns points of the Pareto set in order, shape `(n, 2)`.
         rate: Step size.
-        adam: Adam's update, else plain gradient descent.
+        adam: Adam's update, else gradient descent with a rate that falls to zero.
         minimum: Lower bounds of the losses, which FAMO asks for.
         box: Half the width of the picture.
         tolerance: Distance from the Pareto set that still counts as on it.
@@ -128,7 +128,7 @@ def starts_front():
 SPREAD = ((-0.9, 0.6), (-0.2, 0.9), (0.8, -0.3), (0.3, -1.0), (1.2, 1.1))
 LANDSCAPES = {
     "concave": Landscape(
-        concave_losses, SPREAD, concave_front, 0.02, False, (0, 0), 1.5, 0.01
+        concave_losses, SPREAD, concave_front, 0.1, False, (0, 0), 1.5, 0.01
     ),
     "convex": Landscape(
         convex_losses, SPREAD, convex_front, 0.02, False, (0, 0), 1.5, 0.01
@@ -258,6 +258,9 @@ def make_run(landscape, method, steps, jit):
             square = square + 0.001 * (update**2 - square)
             unbiased = tf.sqrt(square / (1 - 0.999**count)) + 1e-8
             update = mean / (1 - 0.9**count) / unbiased
+        else:
+            # Some methods' updates do not get shorter near the front.
+            update = update * (1 - tf.cast(step, "float32") / steps)
         point = point - landscape.rate * update
         state = method.after(tf.stack(losses_at(point)), state)
         return step + 1, point, mean, square, state, points.write(step, point)
@@ -319,7 +322,7 @@ def parsed(arguments):
     parser.add_argument(
         "--landscapes", default=",".join(LANDSCAPES), help="(default: %(default)s)"
     )
-    parser.add_argument("--steps", type=int, default=50_000)
+    parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--jit", action="store_true", help="compile with XLA")
     parser.add_argument("--output", default="runs/toy_landscapes.png", help="the PNG")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
