@@ -190,7 +190,9 @@ class Balanced(Equal):
         jacobian = tf.stack(gradients)
         gram = mtl.linalg.gram_matrix([jacobian])
         active = tf.ones(len(TASKS), "bool")
-        weights, state = self.balancer.weights(gram, losses, active, state, Draws(step))
+        weights, state = self.balancer.weights(
+            gram, tf.stack(losses), active, state, Draws(step)
+        )
         return tf.linalg.matvec(jacobian, weights, transpose_a=True), state
 
 
@@ -208,7 +210,7 @@ class Weighted(Equal):
         return state
 
     def update(self, gradients, losses, state, step):
-        active = tf.ones(len(TASKS), "bool")
+        active, losses = tf.ones(len(TASKS), "bool"), tf.stack(losses)
         with tf.GradientTape() as tape:
             tape.watch(losses)
             objective, state = self.weighting.objective(
@@ -219,7 +221,8 @@ class Weighted(Equal):
 
     def after(self, losses, state):
         if getattr(self.weighting, "second_forward", False):
-            state = self.weighting.after_step(losses, tf.ones(2, "bool"), state)
+            active = tf.ones(len(TASKS), "bool")
+            state = self.weighting.after_step(losses(), active, state)
         return state
 
 
@@ -239,19 +242,19 @@ def make_method(name, landscape):
     return Weighted(mtl.weightings.get({"class_name": name, "config": config}))
 
 
-def make_run(landscape, method, steps, jit):
-    """A traced function from a start to the points after every step."""
+def make_step(landscape, method, steps):
+    """A function from step, point, Adam's means and state to the next of each."""
 
     def losses_at(point):
         x, y = tf.unstack(point)
         return landscape.losses(x, y, TensorFlowMath)
 
-    def one_step(step, point, mean, square, state, points):
+    def one_step(step, point, mean, square, state):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(point)
             losses = losses_at(point)
         gradients = [tape.gradient(loss, point) for loss in losses]
-        update, state = method.update(gradients, tf.stack(losses), state, step)
+        update, state = method.update(gradients, losses, state, step)
         if landscape.adam:
             count = tf.cast(step + 1, "float32")
             mean = mean + 0.1 * (update - mean)
@@ -262,22 +265,36 @@ def make_run(landscape, method, steps, jit):
             # Some methods' updates do not get shorter near the front.
             update = update * (1 - tf.cast(step, "float32") / steps)
         point = point - landscape.rate * update
-        state = method.after(tf.stack(losses_at(point)), state)
-        return step + 1, point, mean, square, state, points.write(step, point)
+        state = method.after(lambda: tf.stack(losses_at(point)), state)
+        return step + 1, point, mean, square, state
+
+    return one_step
+
+
+def first(method, start):
+    """What `make_step`'s function gets at the first step."""
+    zeros = tf.zeros_like(start)
+    state = tf.nest.map_structure(lambda v: tf.constant(v, "float32"), method.start())
+    return tf.constant(0), start, zeros, zeros, state
+
+
+def make_run(landscape, method, steps, jit):
+    """A traced function from a start to the points after every step."""
+    one_step = make_step(landscape, method, steps)
+
+    def body(now, points):
+        now = one_step(*now)
+        return now, points.write(now[0] - 1, now[1])
 
     @tf.function(jit_compile=jit, autograph=False)
     def run(start):
-        zeros = tf.zeros_like(start)
-        state = tf.nest.map_structure(
-            lambda v: tf.constant(v, "float32"), method.start()
-        )
         points = tf.TensorArray("float32", steps, element_shape=(2,))
         return tf.while_loop(
-            lambda step, *_: step < steps,
-            one_step,
-            (0, start, zeros, zeros, state, points),
+            lambda now, points: now[0] < steps,
+            body,
+            (first(method, start), points),
             maximum_iterations=steps,
-        )[-1].stack()
+        )[1].stack()
 
     return run
 
