@@ -10,9 +10,22 @@ Two losses of a point in the plane, from several starts, all steps of a run in o
               the five starts of FAMO (Liu et al., 2023): walls, ravines and tasks of
               different scale; Adam with a rate of 0.001 as in the papers
 
-    python examples/toy_landscapes.py --jit                 50,000 steps of everything
+    python examples/toy_landscapes.py --jit                 100,000 steps of everything
     python examples/toy_landscapes.py --methods equal,mgda --landscapes starts
     python examples/toy_landscapes.py --smoke               a few steps: does it run?
+
+Runs that end on the front, of five (50,000 steps on the first two landscapes):
+
+                                        equal    pcgrad    mgda    cagrad
+    concave                             5        5         5       5
+    convex                              5        5         5       5
+    starts, 50,000 steps (FAMO's)       4        4         5       4
+    starts, 100,000 steps (CAGrad's)    4        5         5       5
+
+Equal weights stay in the ravine below the start (9, 9); PCGrad and CAGrad leave it, but
+slowly. On the concave front equal weights and CAGrad slide to its ends, PCGrad and MGDA
+stop inside. With Adam, whose steps do not shorten with the gradient, MGDA drifts along
+the front of the five starts to an end.
 """
 
 import argparse
