@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-COMMANDS = ("train", "evaluate", "report", "export", "data")
+COMMANDS = ("train", "evaluate", "report", "export", "data", "methods")
 
 _EXAMPLE = """\
 example:

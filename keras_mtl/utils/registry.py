@@ -44,6 +44,10 @@ class Registry:
         """All registered names, sorted."""
         return sorted(self._classes)
 
+    def items(self) -> list[tuple[str, type]]:
+        """All registered names and their classes, sorted by name."""
+        return sorted(self._classes.items())
+
     def get(self, identifier: Any) -> Any:
         """The component that `identifier` stands for.
 

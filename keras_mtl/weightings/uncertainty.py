@@ -39,14 +39,28 @@ def uncertainty_objective(
 
 @registry.register("uncertainty")
 class Uncertainty(LossWeighting):
-    """Learns one log-variance per task, starting from 0.
+    """Learns the noise of every task's labels, and weighs by its inverse.
 
-    Whether a task counts as a regression or a classification follows from its
-    head. The optimizer updates the log-variances without weight decay, clipping
-    or averaging.
+    One log-variance per task, starting from 0: `uncertainty_objective`. Whether a task
+    counts as a regression or a classification follows from its head. The optimizer
+    updates the log-variances without weight decay, clipping or averaging.
+
+    Guarantee: None.
+
+    Needs: Losses that are likelihoods: squared errors or cross-entropies.
+
+    Cost: One backward pass, `O(num_tasks)` algebra, one variable per task.
+
+    When: Losses have different units and there is no time to tune weights. A task
+        whose loss nears zero gets ever more weight.
+
+    Example:
+    >>> Uncertainty().get_config()
+    {}
 
     Reference:
-        - [Kendall et al., 2018](https://arxiv.org/abs/1705.07115)
+        - [Kendall et al., 2018](https://arxiv.org/abs/1705.07115), equations 7
+          and 10; log-variances, as the paper advises.
     """
 
     def init(self, tasks):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_mtl as mtl
+from keras_mtl.balancers import pcgrad
 from tests.balancers import oracles, samplers
 
 
@@ -97,3 +98,14 @@ def test_every_order_is_drawn_and_about_evenly():
     assert every.keys() == possible.keys()
     for result, expected in possible.items():
         assert abs(every[result] - expected) < 4 * expected**0.5
+
+
+@pytest.mark.parametrize("num_tasks", [1, 2, 7])
+def test_turns_are_the_order_of_the_keys(num_tasks):
+    """Equal keys, which are rare, are in the order of the tasks."""
+    rng = np.random.default_rng(num_tasks)
+    keys = np.float32(rng.integers(0, 4, (num_tasks, num_tasks)) / 4)
+    turns = ops.convert_to_numpy(pcgrad._turns(ops.array(keys)))
+    order = np.argsort(keys, axis=1, kind="stable")
+    assert turns.sum() == num_tasks**2
+    assert turns.argmax(axis=2).T.tolist() == order.tolist()

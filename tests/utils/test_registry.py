@@ -109,3 +109,7 @@ def test_names_are_snake_case_of_the_class():
         for name in package.registry.names():
             cls = package.registry._class_of(name)
             assert cls.__name__.lower().startswith(name.replace("_", "")), name
+
+
+def test_items_are_sorted_by_name():
+    assert animals.items() == [("barn_owl", BarnOwl), ("red_fox", RedFox)]
