@@ -31,7 +31,7 @@ def inverse_shares(values: Tensor, active: Tensor) -> Tensor:
     >>> ops.convert_to_numpy(w)
     array([0.5, 1.5], dtype=float32)
     """
-    # Over the smallest first: what is squared or summed below stays in range.
+    # Over the smallest first, so that the sum stays in range.
     weights = ops.where(active, ops.min(values) / values, ops.zeros_like(values))
     count = ops.sum(ops.cast(active, weights.dtype))
     return count * ops.divide_no_nan(weights, ops.sum(weights))
@@ -130,9 +130,9 @@ class DataBased(LossWeighting):
     {'digit': 300, 'parity': 100}
 
     Reference:
-        - Common practice; the weights of classes by
-          [King & Zeng, 2001](https://doi.org/10.1093/oxfordjournals.pan.a004868) carried
-          over to tasks.
+        - Common practice: the weights of rare classes of
+          [King & Zeng, 2001](https://doi.org/10.1093/oxfordjournals.pan.a004868),
+          for tasks.
     """
 
     def __init__(

@@ -16,7 +16,9 @@ def log_gaps(losses: Tensor, minimum: Tensor) -> Tensor:
 
 
 def famo_objective(logs: Tensor, active: Tensor, logits: Tensor) -> Tensor:
-    """`c Σ z log(L - L*)` with `z` the softmax of the logits, and `1 / c = Σ z / (L - L*)`.
+    """`c Σ z log(L - L*)`, where `z` is the softmax of the logits.
+
+    And `1 / c = Σ z / (L - L*)`.
 
     Args:
         logs: Tensor of shape `(num_tasks,)`, `log(L - L*)`.

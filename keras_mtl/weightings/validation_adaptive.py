@@ -101,7 +101,10 @@ class ValidationAdaptive(LossWeighting):
         seen = ~np.isnan(values)
         history = np.where(seen[:, None], shifted, state["history"])
         before, now = history[:, : self.window], history[:, self.window :]
-        return {"history": history, "moves": abs(now.mean(axis=1) - before.mean(axis=1))}
+        return {
+            "history": history,
+            "moves": abs(now.mean(axis=1) - before.mean(axis=1)),
+        }
 
     def get_config(self):
         return {"window": self.window, "metrics": self.metrics}
