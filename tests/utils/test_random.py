@@ -98,7 +98,8 @@ def test_normal_is_normal():
 
 def test_a_normal_number_belongs_to_its_counter_and_step():
     one, two = (ops.convert_to_numpy(normal(np.arange(n), Seed(1))) for n in (3, 8))
-    assert one.tolist() == two[:3].tolist()
+    # Vectorised logarithms round differently.
+    np.testing.assert_allclose(one, two[:3], rtol=1e-6)
     other = ops.convert_to_numpy(normal(np.arange(3), Seed(1, step=1)))
     assert not np.isin(other, one).any()
 

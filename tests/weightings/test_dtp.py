@@ -6,7 +6,6 @@ import pytest
 import keras_mtl as mtl
 from tests.asserts import error_with
 from tests.training import problems
-from tests.weightings import samplers
 from tests.weightings.samplers import NAMES, TASKS, evaluate
 
 METRICS = {name: f"{name}_accuracy" for name in NAMES}

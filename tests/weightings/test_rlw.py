@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import keras_mtl as mtl
@@ -35,11 +36,12 @@ def test_seeds_give_other_weights_and_one_seed_the_same():
 
 def test_every_task_has_the_expected_weight_1():
     """Over 4000 draws, by the weights' own formula; and every sum is K."""
-    draws = np.asarray(normal(np.arange(3 * 4000), Seed(1))).reshape(4000, 3)
-    rows = [
-        ops.convert_to_numpy(mtl.weightings.rlw_weights(d, ops.ones(3, "bool")))
-        for d in draws
-    ]
+    draws = normal(np.arange(3 * 4000), Seed(1))
+    everyone = tf.ones(3, "bool")
+    rows = tf.function(tf.map_fn)(
+        lambda row: mtl.weightings.rlw_weights(row, everyone),
+        tf.reshape(draws, (4000, 3)),
+    )
     np.testing.assert_allclose(np.sum(rows, axis=1), 3, rtol=1e-5)
     error = np.std(rows, axis=0) / 4000**0.5
     assert np.all(abs(np.mean(rows, axis=0) - 1) < 4 * error)
