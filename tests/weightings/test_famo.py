@@ -91,12 +91,12 @@ def test_the_logits_end_at_the_dual_optimum():
     weighting = mtl.weightings.FAMO(learning_rate=20.0, decay=0.0, optimizer="sgd")
     state = weighting.init(samplers.TASKS)[1]
     log_slopes = slopes_of(point) / losses_of(point)[:, None]
-    for _ in range(60):
+    for _ in range(100):
         _, weights, _, state = evaluate(weighting, losses_of(point), state=state)
         update = oracles.softmax(state["logits"]) @ log_slopes
         state = after(weighting, state, losses_of(point) * np.exp(-log_slopes @ update))
     falls = log_slopes @ update
-    assert falls.min() >= (1 - 1e-3) * update @ update
+    assert falls.min() >= (1 - 5e-3) * update @ update
     equal = log_slopes @ log_slopes.mean(axis=0)
     assert falls.min() / np.linalg.norm(update) > 1.1 * equal.min() / np.linalg.norm(
         log_slopes.mean(axis=0)
