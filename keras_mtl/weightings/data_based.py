@@ -94,7 +94,7 @@ def label_entropies(y: dict[str, Any], tasks: Any) -> dict[str, float]:
 
 def _labelled(y: dict[str, Any], task: Task) -> np.ndarray:
     """The labels of the labelled examples, one row each."""
-    labels = np.asarray(y[task.label])
+    labels = np.asarray(y[str(task.label)])
     labels = labels.reshape(len(labels), -1)
     there = ~np.isnan(labels.astype("float64"))
     if task.missing is not None:
@@ -151,7 +151,7 @@ class DataBased(LossWeighting):
 
     def init(self, tasks):
         name = "entropies" if self.counts is None else "counts"
-        values = self.entropies if self.counts is None else self.counts
+        values: Any = self.entropies if self.counts is None else self.counts
         check_every_task(name, values, tasks)
         return {}, {"values": by_task(name, values, tasks)}
 
