@@ -100,7 +100,7 @@ class TrainingStep:
         batch = measure(self.tasks, outputs, y, sample_weight)
         batch = dataclasses.replace(batch, features=features)
         seed = self.state.step_seed()
-        loss_weights, update_methods = self._weigh(batch, seed)
+        loss_weights, update_methods = self._weigh(batch, seed, data)
         scale = self._loss_scale()
         factors = loss_weights if scale is None else loss_weights * scale
         combined, after = gradient_rule(tape, batch, factors, scale, seed)
@@ -109,7 +109,7 @@ class TrainingStep:
         total = ops.sum(loss_weights * batch.losses)
         self._track(batch, outputs, total, additional, batch_rows(x))
 
-    def _weigh(self, batch, seed):
+    def _weigh(self, batch, seed, data):
         """Loss weights, and a function that updates the weighting's variables."""
         state = self.state
         variables = {k: read(v) for k, v in state.weighting_variables.items()}
@@ -127,7 +127,8 @@ class TrainingStep:
         loss_weights = tf.where(batch.active, slopes[0], tf.zeros_like(fixed)) * fixed
 
         def update():
-            assignments = _changes(state.weighting_state, new_state)
+            next_state = self._seen_after(data, batch.active, new_state)
+            assignments = _changes(state.weighting_state, next_state)
             assignments.append((state.loss_weights, loss_weights))
             counts = state.nonfinite_losses
             lost = ops.cast(batch.nonfinite, "int64")
@@ -135,6 +136,22 @@ class TrainingStep:
             return assignments, slopes[1:]
 
         return loss_weights, update
+
+    def _seen_after(self, data, active, weighting_state):
+        """State of a weighting that sees the batch once more, after the update.
+
+        The pass leaves no trace: a `StatelessScope` keeps batch statistics, random
+        states and `add_loss` from changing, on each replica.
+        """
+        if not self.weighting.second_forward:
+            return weighting_state
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with keras.StatelessScope(initialize_variables=False):
+            outputs = self.model(x, training=True)
+        again = measure(self.tasks, outputs, y, sample_weight, differentiate=False)
+        return self.weighting.after_step(
+            again.losses, active & again.active, weighting_state
+        )
 
     # === Three ways to one gradient per variable ===
 
@@ -363,7 +380,7 @@ class TrainingStep:
         """Passes the end of an epoch on to the loss weighting."""
         state = self.state.weighting_state
         values = {k: array(v) for k, v in state.items()}
-        for name, value in self.weighting.end_epoch(values, logs).items():
+        for name, value in self.weighting.end_epoch(values, logs, self.tasks).items():
             state[name].assign(value)
 
     def checked(self, train_function: Any) -> Any:

@@ -1,5 +1,7 @@
 """Random numbers that are the same in a graph, eagerly, under XLA and on replicas."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -40,6 +42,31 @@ def uniform(counters: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
     upper = _upper_half(x * x + z)
     # The 24 leading bits are what a float32 below 1 can tell apart.
     return ops.cast(ops.right_shift(upper, 8), "float32") * 2.0**-24
+
+
+def normal(counters: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+    """Numbers of the standard normal distribution, one per counter.
+
+    Args:
+        counters: Integer tensor, non-negative, below `2 ** 31`.
+        seed: Seed generator; one draw is taken from it.
+
+    Returns:
+        Float32 tensor of the shape of `counters`.
+
+    Example:
+    >>> seed = keras.random.SeedGenerator(1)
+    >>> tuple(normal(ops.arange(4), seed).shape)
+    (4,)
+
+    Reference:
+        - [Box & Muller, 1958](https://doi.org/10.1214/aoms/1177706645)
+    """
+    counters = 2 * ops.cast(counters, "int64")
+    radii, angles = ops.unstack(uniform(ops.stack([counters, counters + 1]), seed), 2)
+    # `1 - radii` is never zero.
+    lengths = ops.sqrt(-2.0 * ops.log(1.0 - radii))
+    return lengths * ops.cos(2.0 * math.pi * angles)
 
 
 def _upper_half(x):

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_mtl.utils.checks import check_positive
 from keras_mtl.utils.types import Tensor
-from keras_mtl.weightings.weighting import LossWeighting, registry
+from keras_mtl.weightings.weighting import LossWeighting, registry, softmax
 
 
 def dwa_weights(
@@ -34,11 +34,8 @@ def dwa_weights(
     """
     known = ops.logical_and(last > 0, before > 0)
     ratio = ops.where(known, last / ops.where(known, before, 1.0), 1.0)
-    logits = ops.where(active, ratio / temperature, -float("inf"))
     count = ops.sum(ops.cast(active, ratio.dtype))
-    weights = ops.exp(logits - ops.max(logits))
-    weights = ops.where(active, weights, ops.zeros_like(weights))
-    return count * ops.divide_no_nan(weights, ops.sum(weights))
+    return count * softmax(ratio / temperature, active)
 
 
 @registry.register("dwa")
@@ -87,7 +84,7 @@ class DWA(LossWeighting):
         }
         return ops.sum(weights * losses), state
 
-    def end_epoch(self, state, logs):
+    def end_epoch(self, state, logs, tasks):
         seen = state["steps"] > 0
         mean = state["sum"] / np.where(seen, state["steps"], 1.0)
         return {

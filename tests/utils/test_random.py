@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from keras import ops
 
-from keras_mtl.utils.random import uniform
+from keras_mtl.utils.random import normal, uniform
 
 
 class Seed:
@@ -78,3 +79,37 @@ def test_even_and_independent(base):
 def test_seeds_and_steps_differ():
     numbers = [draw(range(4), base, step) for base in (1, 2) for step in (0, 1)]
     assert len({tuple(n.tolist()) for n in numbers}) == 4
+
+
+def test_normal_is_normal():
+    """Mean, variance, skewness and kurtosis; the distribution function; no twins."""
+    size = 20000
+    numbers = ops.convert_to_numpy(normal(np.arange(size), Seed(5, 2)))
+    assert numbers.dtype == "float32"
+    assert np.all(np.isfinite(numbers))
+    for power, moment, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]:
+        error = (numbers.astype("float64") ** power).mean() - moment
+        assert abs(error) < 4 * (variance / size) ** 0.5
+    cumulative = scipy.stats.norm.cdf(np.sort(numbers))
+    assert abs(cumulative - (np.arange(size) + 0.5) / size).max() < 2 / size**0.5
+    neighbours = np.corrcoef(numbers[1:], numbers[:-1])[0, 1]
+    assert abs(neighbours) < 4 / size**0.5
+
+
+def test_a_normal_number_belongs_to_its_counter_and_step():
+    one, two = (ops.convert_to_numpy(normal(np.arange(n), Seed(1))) for n in (3, 8))
+    # Vectorised logarithms round differently.
+    np.testing.assert_allclose(one, two[:3], rtol=1e-6)
+    other = ops.convert_to_numpy(normal(np.arange(3), Seed(1, step=1)))
+    assert not np.isin(other, one).any()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_normal_in_a_graph_and_under_xla(jit_compile):
+    compiled = tf.function(
+        lambda counters, step: normal(counters, Seed(3, step)), jit_compile=jit_compile
+    )
+    for step in (0, 9):
+        found = compiled(tf.range(50), tf.constant(step))
+        expected = normal(np.arange(50), Seed(3, step))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
