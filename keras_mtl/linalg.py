@@ -201,3 +201,235 @@ def min_norm_point(gram: Tensor, active: Tensor) -> Tensor:
     """
     zeros = ops.zeros((gram.shape[0],), dtype=gram.dtype)
     return simplex_minimum(gram, zeros, ops.ones((), dtype=gram.dtype), active)
+
+
+def dual_cone_projection(gram: Tensor, targets: Tensor) -> Tensor:
+    """Coefficients of vectors projected onto the dual cone of the task gradients.
+
+        v = argmin of vᵀ G v  such that  v >= u,        for each row `u` of `targets`
+
+    `v @ J` is the vector nearest to `u @ J` whose inner product with every task
+    gradient is at least zero. A pivoting method: with `v = u + z`, the set where `z`
+    is free and the slope `G v` zero is guessed, and the tasks that contradict (a
+    negative `z`, or a negative slope) change sides: all at once while this lowers
+    their number, else the last of them alone, which ends after finitely many steps.
+
+    Args:
+        gram: Tensor of shape `(num_tasks, num_tasks)`, positive semi-definite.
+        targets: Tensor of shape `(rows, num_tasks)`. Tasks whose gradient is zero
+            constrain nothing and keep their target.
+
+    Returns:
+        Tensor of shape `(rows, num_tasks)`. Solved in float64 for all rows at once,
+        returned in the dtype of `gram`.
+
+    Cost: a few (about `log(num_tasks)`) solutions of a system of that size per row.
+
+    Example:
+    >>> gram = ops.array([[1.0, -1.0], [-1.0, 2.0]])
+    >>> ops.convert_to_numpy(dual_cone_projection(gram, ops.eye(2))).round(3)
+    array([[1. , 0.5],
+           [1. , 1. ]], dtype=float32)
+
+    Reference:
+        - [Júdice & Pires, 1994](https://doi.org/10.1016/0305-0548(94)90106-6), block
+          principal pivoting; the quadratic program is Proposition 1 of
+          [Quinton & Rey, 2024](https://arxiv.org/abs/2406.16232).
+    """
+    num_tasks = gram.shape[0]
+    similar, lengths = _ridged_cosines(gram)
+    vectors = ops.cast(targets, "float64") * lengths
+    scale = ops.max(ops.abs(vectors), axis=1, keepdims=True)
+    start = ops.matmul(ops.divide_no_nan(vectors, scale), similar)
+    eye = ops.eye(num_tasks, dtype="float64")
+    positions = ops.arange(num_tasks)
+
+    def step(free, moved, contradicts, fewest, patience):
+        del moved, contradicts
+        inside = ops.logical_and(free[:, :, None], free[:, None, :])
+        right = ops.where(free, -start, ops.zeros_like(start))
+        moved = ops.solve(ops.where(inside, similar, eye), right[:, :, None])[:, :, 0]
+        slope = start + ops.matmul(moved, similar)
+        contradicts = ops.where(free, moved, slope) < -_TOLERANCE
+        count = ops.sum(ops.cast(contradicts, "int32"), axis=1, keepdims=True)
+        patience = ops.where(count < fewest, 3, patience - 1)
+        last = ops.where(contradicts, positions, -1)
+        last = ops.equal(positions, ops.max(last, axis=1, keepdims=True))
+        changes = ops.logical_and(contradicts, ops.logical_or(patience >= 0, last))
+        free = ops.logical_xor(free, changes)
+        return free, moved, contradicts, ops.minimum(count, fewest), patience
+
+    every = ops.ones_like(start, dtype="bool")
+    many = ops.full_like(scale, num_tasks + 1, dtype="int32")
+    _, moved, *_ = ops.while_loop(
+        lambda free, moved, contradicts, *_: ops.any(contradicts),
+        step,
+        (start < 0.0, ops.zeros_like(start), every, many, 0 * many),
+        maximum_iterations=8 * num_tasks + 16,
+    )
+    moved = ops.maximum(moved, 0.0) * scale
+    shift = ops.where(lengths > 0.0, ops.divide_no_nan(moved, lengths), 0.0)
+    return targets + ops.cast(shift, gram.dtype)
+
+
+def proportional_point(gram: Tensor, exponent: float = 1.0) -> Tensor:
+    """The positive solution of `(G w)_i = w_i ** -exponent`.
+
+    It is the only minimiser of the convex `½ wᵀ G w + Σ φ(w_i)`, `φ' = -w^-exponent`
+    (`φ = -log` for 1), found by Newton's method. In units of the weights that single
+    tasks would have, `w = y d^(-2 / (1 + e))` with the norms `d`, the step follows
+    from the cosine matrix `C` alone: with `q = y^((1 + e) / 2)` and
+    `m = (y d)^((1 - e) / 2)` scaled likewise,
+
+        (diag(q) C diag(q) + e I) s = m,        y <- y (1 + t ((1 + e) s / m - 1))
+
+    where `t = 1 / (1 + c r)`, with `r` the largest relative decrease, keeps `y`
+    positive. The best multiple of 1 is the start, and for two tasks and exponent 1
+    already the solution.
+
+    Args:
+        gram: Tensor of shape `(num_tasks, num_tasks)`, positive semi-definite.
+        exponent: Number `> 0`.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, positive, and 0 for tasks whose gradient is
+        zero. Where some combination of task gradients with positive weights
+        vanishes there is no solution; the result is then a large multiple of those
+        weights, bounded by the ridge that stands for the rounding of `gram`. Solved
+        in float64, returned in the dtype of `gram`.
+
+    Cost: about 6 solutions of a system of that size.
+
+    Example:
+    >>> gram = ops.array([[4.0, 0.0], [0.0, 0.25]])
+    >>> ops.convert_to_numpy(proportional_point(gram))
+    array([0.5, 2. ], dtype=float32)
+
+    Reference:
+        - [Nesterov & Nemirovskii, 1994](https://doi.org/10.1137/1.9781611970791),
+          damped Newton steps on self-concordant functions.
+    """
+    similar, lengths = _ridged_cosines(gram)
+    used = lengths > 0.0
+    lengths = ops.where(used, lengths, ops.ones_like(lengths))
+    factor = lengths ** ((exponent - 1.0) / (exponent + 1.0))
+    eye = exponent * ops.eye(gram.shape[0], dtype="float64")
+    damping = max(1.0, (1.0 + exponent) / 2.0)
+
+    def step(y, change, tolerance):
+        del change, tolerance
+        q = y ** ((1.0 + exponent) / 2.0)
+        m = factor * y ** ((1.0 - exponent) / 2.0)
+        system = q[:, None] * similar * q[None, :] + eye
+        solution = ops.solve(system, m[:, None])[:, 0]
+        change = (1.0 + exponent) * solution / m - 1.0
+        decrease = ops.maximum(-ops.min(change), 0.0)
+        y = y * (1.0 + change / (1.0 + damping * decrease))
+        # The step is exact up to the rounding error of the solution.
+        tolerance = 1e-7 + 1e-15 * ops.max(q * q)
+        return y, ops.max(ops.abs(change)), tolerance
+
+    total = ops.sum(factor * ops.matmul(similar, factor[:, None])[:, 0])
+    multiple = (ops.sum(factor**2) / total) ** (1.0 / (1.0 + exponent))
+    y, _, _ = ops.while_loop(
+        lambda y, change, tolerance: change > tolerance,
+        step,
+        (multiple * ops.ones_like(lengths), multiple + 1.0, 0.0 * multiple),
+        maximum_iterations=100,
+    )
+    w = y * lengths ** (-2.0 / (1.0 + exponent))
+    return ops.cast(ops.where(used, w, ops.zeros_like(w)), gram.dtype)
+
+
+def inverse_power(matrix: Tensor, exponent: float, cut: Tensor) -> tuple[Tensor, Tensor]:
+    """`matrix ** -exponent` on the eigenvectors whose eigenvalue exceeds `cut`.
+
+    The others count as rounding error and are left out (exponent 1 gives the
+    pseudo-inverse). XLA's eigenvectors are good to about 1e-8 only; what they leave
+    off the diagonal enters to first order, so that all compilers agree.
+
+    Args:
+        matrix: Float64 tensor of shape `(num_tasks, num_tasks)`, positive
+            semi-definite.
+        exponent: 1 or 0.5.
+        cut: Scalar tensor `>= 0`.
+
+    Returns:
+        Tensor of the shape of `matrix`, and the eigenvalues, of shape
+        `(num_tasks,)`, 0 where they were left out.
+
+    Cost: one eigendecomposition.
+
+    Example:
+    >>> matrix = ops.array([[5.0, 4.0], [4.0, 5.0]], "float64")
+    >>> root, values = inverse_power(matrix, 0.5, cut=0.0)
+    >>> ops.convert_to_numpy(root @ root @ matrix).round(6)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    _, vectors = ops.eigh(matrix)
+    rotated = ops.matmul(ops.transpose(vectors), ops.matmul(matrix, vectors))
+    values = ops.diagonal(rotated)
+    kept = values > cut
+    safe = ops.where(kept, values, ops.ones_like(values))
+    inverse = ops.where(kept, safe**-exponent, ops.zeros_like(values))
+    # Divided differences of `x ** -exponent`: between two that are kept, and
+    # between one of them and one that counts as zero.
+    ratio = inverse[:, None] * inverse[None, :]
+    if exponent == 0.5:
+        roots = ops.sqrt(safe)
+        ratio = ratio / (roots[:, None] + roots[None, :])
+    gap = ops.abs(values[:, None] - values[None, :])
+    larger = ops.maximum(*ops.meshgrid(ops.where(kept, values, 0.0), ops.where(kept, values, 0.0)))
+    edge = (inverse[:, None] + inverse[None, :]) / ops.maximum(gap, larger / 2.0)
+    both = ops.logical_and(kept[:, None], kept[None, :])
+    ratio = ops.where(both, -ratio, edge)
+    eye = ops.eye(matrix.shape[0], dtype="float64")
+    power = ops.where(eye > 0.0, inverse * eye, rotated * ratio)
+    power = ops.matmul(vectors, ops.matmul(power, ops.transpose(vectors)))
+    return power, ops.where(kept, values, ops.zeros_like(values))
+
+
+def least_norm_solution(gram: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Least-squares solution of least norm of `C x = right`, `C` the cosine matrix.
+
+    Eigenvalues of `C` below the rounding error of `gram` count as zero, so that
+    parallel and vanishing gradients are ordinary.
+
+    Args:
+        gram: Tensor of shape `(num_tasks, num_tasks)`, positive semi-definite.
+        right: Tensor of shape `(num_tasks,)`.
+
+    Returns:
+        `x = C⁺ right` of shape `(num_tasks,)`, and the scalar `right · x >= 0`, a
+        measure of how much of `right` the task gradients can reach. Both float64.
+
+    Cost: one eigendecomposition.
+
+    Example:
+    >>> gram = ops.array([[4.0, 0.0], [0.0, 1.0]])
+    >>> solution, reached = least_norm_solution(gram, ops.ones(2))
+    >>> ops.convert_to_numpy(solution)
+    array([1., 1.])
+    """
+    rounding = _RIDGE[keras.backend.standardize_dtype(gram.dtype)]
+    similar = cosine(ops.cast(gram, "float64"))
+    right = ops.cast(right, "float64")
+    cut = rounding * ops.max(ops.sum(ops.abs(similar), axis=1))
+    inverse, _ = inverse_power(similar, 1, cut)
+    solution = ops.matmul(inverse, right[:, None])[:, 0]
+    return solution, ops.maximum(ops.sum(right * solution), 0.0)
+
+
+def _ridged_cosines(gram):
+    """Cosine matrix, made positive definite, and the norms, both in float64.
+
+    Tasks whose gradient is zero stand for themselves: a unit row and column.
+    """
+    ridge = _RIDGE[keras.backend.standardize_dtype(gram.dtype)]
+    gram = ops.cast(gram, "float64")
+    lengths = norms(gram)
+    inverse = ops.divide_no_nan(ops.ones_like(lengths), lengths)
+    similar = gram * inverse[:, None] * inverse[None, :]
+    eye = ops.eye(gram.shape[0], dtype="float64")
+    return ops.where(eye > 0.0, (1.0 + ridge) * eye, similar), lengths
