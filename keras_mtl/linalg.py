@@ -302,7 +302,7 @@ def proportional_point(gram: Tensor, exponent: float = 1.0) -> Tensor:
 
     Example:
     >>> gram = ops.array([[4.0, 0.0], [0.0, 0.25]])
-    >>> ops.convert_to_numpy(proportional_point(gram))
+    >>> ops.convert_to_numpy(proportional_point(gram)).round(4)
     array([0.5, 2. ], dtype=float32)
 
     Reference:
@@ -341,7 +341,9 @@ def proportional_point(gram: Tensor, exponent: float = 1.0) -> Tensor:
     return ops.cast(ops.where(used, w, ops.zeros_like(w)), gram.dtype)
 
 
-def inverse_power(matrix: Tensor, exponent: float, cut: Tensor) -> tuple[Tensor, Tensor]:
+def inverse_power(
+    matrix: Tensor, exponent: float, cut: Tensor
+) -> tuple[Tensor, Tensor]:
     """`matrix ** -exponent` on the eigenvectors whose eigenvalue exceeds `cut`.
 
     The others count as rounding error and are left out (exponent 1 gives the
@@ -380,14 +382,16 @@ def inverse_power(matrix: Tensor, exponent: float, cut: Tensor) -> tuple[Tensor,
         roots = ops.sqrt(safe)
         ratio = ratio / (roots[:, None] + roots[None, :])
     gap = ops.abs(values[:, None] - values[None, :])
-    larger = ops.maximum(*ops.meshgrid(ops.where(kept, values, 0.0), ops.where(kept, values, 0.0)))
-    edge = (inverse[:, None] + inverse[None, :]) / ops.maximum(gap, larger / 2.0)
+    values = ops.where(kept, values, ops.zeros_like(values))
+    larger = ops.maximum(values[:, None], values[None, :])
+    edge = inverse[:, None] + inverse[None, :]
+    edge = ops.divide_no_nan(edge, ops.maximum(gap, larger / 2.0))
     both = ops.logical_and(kept[:, None], kept[None, :])
     ratio = ops.where(both, -ratio, edge)
     eye = ops.eye(matrix.shape[0], dtype="float64")
     power = ops.where(eye > 0.0, inverse * eye, rotated * ratio)
     power = ops.matmul(vectors, ops.matmul(power, ops.transpose(vectors)))
-    return power, ops.where(kept, values, ops.zeros_like(values))
+    return power, values
 
 
 def least_norm_solution(gram: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

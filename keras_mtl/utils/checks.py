@@ -45,6 +45,30 @@ def check_keys(name: str, keys: Iterable[str], task_names: Sequence[str]) -> Non
         )
 
 
+def check_preference(name: str, value: Sequence | None) -> list | None:
+    """Returns `value`, non-negative numbers that are not all zero, or None."""
+    if value is None:
+        return None
+    wanted = "a list of numbers >= 0, at least one of them above 0, or None"
+    is_list = isinstance(value, list | tuple)
+    for number in value if is_list else ():
+        _check_number(name, number, wanted, lambda v: v >= 0)
+    if not is_list or not any(value):
+        raise ValueError(
+            f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
+        )
+    return list(value)
+
+
+def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
+    """Raises a `ValueError` where a list has not one entry per task."""
+    if value is not None and len(value) != num_tasks:
+        raise ValueError(
+            f"Expected `{name}` to have one entry for each of the {num_tasks} tasks. "
+            f"Received: {name}={value!r}, of length {len(value)}"
+        )
+
+
 def _check_number(name, value, wanted, holds):
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not holds(value):
