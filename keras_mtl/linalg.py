@@ -209,10 +209,10 @@ def dual_cone_projection(gram: Tensor, targets: Tensor) -> Tensor:
         v = argmin of vᵀ G v  such that  v >= u,        for each row `u` of `targets`
 
     `v @ J` is the vector nearest to `u @ J` whose inner product with every task
-    gradient is at least zero. A pivoting method: with `v = u + z`, the set where `z`
-    is free and the slope `G v` zero is guessed, and the tasks that contradict (a
-    negative `z`, or a negative slope) change sides: all at once while this lowers
-    their number, else the last of them alone, which ends after finitely many steps.
+    gradient is at least zero. With `v = u + z`, the set where `z` is free and the
+    slope `G v` zero is guessed, and the tasks that contradict (a negative `z`, or a
+    negative slope) change sides, all at once, while this lowers their number. Rows
+    where it does not are solved by an active-set method, which always ends.
 
     Args:
         gram: Tensor of shape `(num_tasks, num_tasks)`, positive semi-definite.
@@ -223,7 +223,7 @@ def dual_cone_projection(gram: Tensor, targets: Tensor) -> Tensor:
         Tensor of shape `(rows, num_tasks)`. Solved in float64 for all rows at once,
         returned in the dtype of `gram`.
 
-    Cost: a few (about `log(num_tasks)`) solutions of a system of that size per row.
+    Cost: 2 to 5 solutions of a system of that size per row, seldom `num_tasks`.
 
     Example:
     >>> gram = ops.array([[1.0, -1.0], [-1.0, 2.0]])
@@ -233,43 +233,81 @@ def dual_cone_projection(gram: Tensor, targets: Tensor) -> Tensor:
 
     Reference:
         - [Júdice & Pires, 1994](https://doi.org/10.1016/0305-0548(94)90106-6), block
-          principal pivoting; the quadratic program is Proposition 1 of
+          principal pivoting; [Lawson & Hanson, 1974](https://doi.org/10.1137/1.9781611971217),
+          chapter 23, the active-set method. The quadratic program is Proposition 1 of
           [Quinton & Rey, 2024](https://arxiv.org/abs/2406.16232).
     """
-    num_tasks = gram.shape[0]
     similar, lengths = _ridged_cosines(gram)
     vectors = ops.cast(targets, "float64") * lengths
     scale = ops.max(ops.abs(vectors), axis=1, keepdims=True)
     start = ops.matmul(ops.divide_no_nan(vectors, scale), similar)
-    eye = ops.eye(num_tasks, dtype="float64")
-    positions = ops.arange(num_tasks)
 
-    def step(free, moved, contradicts, fewest, patience):
-        del moved, contradicts
-        inside = ops.logical_and(free[:, :, None], free[:, None, :])
-        right = ops.where(free, -start, ops.zeros_like(start))
-        moved = ops.solve(ops.where(inside, similar, eye), right[:, :, None])[:, :, 0]
-        slope = start + ops.matmul(moved, similar)
+    def step(free, moved, count, patience):
+        del moved
+        moved, slope = _free_minimum(similar, start, free)
         contradicts = ops.where(free, moved, slope) < -_TOLERANCE
-        count = ops.sum(ops.cast(contradicts, "int32"), axis=1, keepdims=True)
-        patience = ops.where(count < fewest, 3, patience - 1)
-        last = ops.where(contradicts, positions, -1)
-        last = ops.equal(positions, ops.max(last, axis=1, keepdims=True))
-        changes = ops.logical_and(contradicts, ops.logical_or(patience >= 0, last))
-        free = ops.logical_xor(free, changes)
-        return free, moved, contradicts, ops.minimum(count, fewest), patience
+        fewer = ops.sum(ops.cast(contradicts, "int32"), axis=1, keepdims=True)
+        patience = ops.where(fewer < count, 3, patience - 1)
+        free = ops.logical_xor(free, contradicts)
+        return free, moved, ops.minimum(count, fewer), patience
 
-    every = ops.ones_like(start, dtype="bool")
-    many = ops.full_like(scale, num_tasks + 1, dtype="int32")
-    _, moved, *_ = ops.while_loop(
-        lambda free, moved, contradicts, *_: ops.any(contradicts),
+    def contradicted(free, moved, count, patience):
+        return ops.any(ops.logical_and(count > 0, patience > 0))
+
+    many = ops.full_like(scale, gram.shape[0] + 1, dtype="int32")
+    _, moved, count, _ = ops.while_loop(
+        contradicted, step, (start < 0.0, ops.zeros_like(start), many, 0 * many + 3)
+    )
+    moved = _non_negative_minimum(similar, start, moved, count == 0)
+    shift = ops.divide_no_nan(ops.maximum(moved, 0.0) * scale, lengths)
+    return targets + ops.cast(shift, gram.dtype)
+
+
+def _free_minimum(similar, start, free):
+    """For each row, `z` that is 0 or has no slope, and the slope `start + C z`."""
+    inside = ops.logical_and(free[:, :, None], free[:, None, :])
+    eye = ops.eye(similar.shape[0], dtype="float64")
+    right = ops.where(free, -start, ops.zeros_like(start))
+    z = ops.solve(ops.where(inside, similar, eye), right[:, :, None])[:, :, 0]
+    return z, start + ops.matmul(z, similar)
+
+
+def _non_negative_minimum(similar, start, solution, solved):
+    """Minimiser of `½ zᵀ C z + start · z` over `z >= 0`, for rows not yet `solved`."""
+    num_tasks = similar.shape[0]
+    infinite = ops.full_like(start, float("inf"))
+
+    def step(z, free, done):
+        target, _ = _free_minimum(similar, start, free)
+        outside = ops.logical_and(free, target < 0.0)
+        limits = ops.where(outside, z / ops.where(outside, z - target, 1.0), infinite)
+        share = ops.minimum(ops.min(limits, axis=1, keepdims=True), 1.0)
+        inside = share >= 1.0
+        moved = ops.where(inside, target, z + share * (target - z))
+        leaving = ops.logical_and(outside, limits <= share)
+        kept = ops.logical_and(free, ops.logical_not(leaving))
+        moved = ops.where(kept, ops.maximum(moved, 0.0), ops.zeros_like(moved))
+        slope = ops.where(kept, infinite, start + ops.matmul(moved, similar))
+        lowest = ops.min(slope, axis=1, keepdims=True)
+        enters = ops.logical_and(inside, lowest < -_TOLERANCE)
+        entering = ops.one_hot(ops.argmin(slope, axis=1), num_tasks, dtype="int32") > 0
+        kept = ops.logical_or(kept, ops.logical_and(entering, enters))
+        ends = ops.logical_and(inside, ops.logical_not(enters))
+        return (
+            ops.where(done, z, moved),
+            ops.where(done, free, kept),
+            ops.logical_or(done, ends),
+        )
+
+    z = ops.where(solved, solution, ops.zeros_like(solution))
+    free = ops.zeros_like(start, dtype="bool")
+    z, _, _ = ops.while_loop(
+        lambda z, free, done: ops.logical_not(ops.all(done)),
         step,
-        (start < 0.0, ops.zeros_like(start), every, many, 0 * many),
+        (z, free, solved),
         maximum_iterations=8 * num_tasks + 16,
     )
-    moved = ops.maximum(moved, 0.0) * scale
-    shift = ops.where(lengths > 0.0, ops.divide_no_nan(moved, lengths), 0.0)
-    return targets + ops.cast(shift, gram.dtype)
+    return z
 
 
 def proportional_point(gram: Tensor, exponent: float = 1.0) -> Tensor:
