@@ -63,8 +63,8 @@ class NashMTL(Balancer):
         (no other update in the ball gains more in the sum of relative changes), and
         the iteration converges to a Pareto-stationary point.
     Needs: Gram matrix.
-    Cost: One backward pass per task; about 6 K×K systems per step (none of the
-        steps is iterated for two tasks); no state.
+    Cost: One backward pass per task; about 6 K×K systems per step (one for two
+        tasks); no state.
     When: Losses of different scales, where no task may be left behind. Not near the
         end of training on strongly conflicting tasks: the norm of the update does
         not shrink with the gradients, so lower the learning rate.

@@ -49,15 +49,13 @@ def check_preference(name: str, value: Sequence | None) -> list | None:
     """Returns `value`, non-negative numbers that are not all zero, or None."""
     if value is None:
         return None
-    wanted = "a list of numbers >= 0, at least one of them above 0, or None"
-    is_list = isinstance(value, list | tuple)
-    for number in value if is_list else ():
-        _check_number(name, number, wanted, lambda v: v >= 0)
-    if not is_list or not any(value):
-        raise ValueError(
-            f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
-        )
-    return list(value)
+    if isinstance(value, list | tuple):
+        if all(_is_number(v) and v >= 0 for v in value) and any(value):
+            return list(value)
+    raise ValueError(
+        f"Expected `{name}` to be a list of numbers >= 0, at least one of them above "
+        f"0, or None. Received: {name}={value!r}"
+    )
 
 
 def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
@@ -70,9 +68,14 @@ def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
 
 
 def _check_number(name, value, wanted, holds):
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not holds(value):
+    if not _is_number(value) or not holds(value):
         raise ValueError(
             f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
         )
     return value
+
+
+def _is_number(value):
+    """Whether `value` is a finite number."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)

@@ -189,7 +189,7 @@ def test_configuration_round_trip(name, config):
         ("aligned_mtl", {"scale": "max"}, ["`scale`", "'rmse'", "scale='max'"]),
         ("upgrad", {"preference": []}, ["`preference`", "preference=[]"]),
         ("dualproj", {"preference": [1, -1]}, ["`preference`", ">= 0", "-1"]),
-        ("config", {"preference": [0.0, 0]}, ["`preference`", "above 0", "[0.0, 0]"]),
+        ("config", {"preference": [0.0, 0]}, ["`preference`", "above", "[0.0, 0]"]),
         ("aligned_mtl", {"preference": 2.0}, ["`preference`", "list", "2.0"]),
     ],
 )
