@@ -49,13 +49,13 @@ def check_preference(name: str, value: Sequence | None) -> list | None:
     """Returns `value`, non-negative numbers that are not all zero, or None."""
     if value is None:
         return None
-    if isinstance(value, list | tuple):
-        if all(_is_number(v) and v >= 0 for v in value) and any(value):
-            return list(value)
-    raise ValueError(
-        f"Expected `{name}` to be a list of numbers >= 0, at least one of them above "
-        f"0, or None. Received: {name}={value!r}"
-    )
+    numbers = value if isinstance(value, list | tuple) else []
+    if not any(numbers) or not all(_is_number(v) and v >= 0 for v in numbers):
+        raise ValueError(
+            f"Expected `{name}` to be a list of numbers >= 0, at least one of them "
+            f"above 0, or None. Received: {name}={value!r}"
+        )
+    return list(numbers)
 
 
 def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
