@@ -1,20 +1,18 @@
 """How much tasks count to a balancer that takes a preference vector."""
 
-from collections.abc import Sequence
-
 from keras import ops
 
 from keras_mtl.utils.types import Tensor
 
 
-def preference_shares(preference: Sequence | None, active: Tensor, dtype) -> Tensor:
+def preference_shares(preference: list | None, active: Tensor, dtype) -> Tensor:
     """Shares of the tasks, of sum 1 over the active ones.
 
     Only the ratios of the entries matter, so that a task which is not active leaves
     the others what they would have without it.
 
     Args:
-        preference: Sequence of `num_tasks` non-negative numbers, or None for equal
+        preference: List of `num_tasks` non-negative numbers, or None for equal
             shares.
         active: Boolean tensor of shape `(num_tasks,)`.
         dtype: Of the result.
