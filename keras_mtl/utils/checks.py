@@ -50,10 +50,37 @@ def check_keys(name: str, keys: Iterable[str], task_names: Sequence[str]) -> Non
         )
 
 
+def check_preference(name: str, value: Sequence | None) -> list | None:
+    """Returns `value`, non-negative numbers that are not all zero, or None."""
+    if value is None:
+        return None
+    numbers = value if isinstance(value, list | tuple) else []
+    if not any(numbers) or not all(_is_number(v) and v >= 0 for v in numbers):
+        raise ValueError(
+            f"Expected `{name}` to be a list of numbers >= 0, at least one of them "
+            f"above 0, or None. Received: {name}={value!r}"
+        )
+    return list(numbers)
+
+
+def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
+    """Raises a `ValueError` where a list has not one entry per task."""
+    if value is not None and len(value) != num_tasks:
+        raise ValueError(
+            f"Expected `{name}` to have one entry for each of the {num_tasks} tasks. "
+            f"Received: {name}={value!r}, of length {len(value)}"
+        )
+
+
 def _check_number(name, value, wanted, holds):
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not holds(value):
+    if not _is_number(value) or not holds(value):
         raise ValueError(
             f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
         )
     return value
+
+
+def _is_number(value):
+    """Whether `value` is a finite number."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)

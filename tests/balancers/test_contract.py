@@ -25,6 +25,18 @@ METHODS = [
     ("cagrad", {}),
     ("cagrad", {"c": 0.0, "rescale": 0}),
     ("cagrad", {"c": 0.4, "rescale": 2}),
+    ("nash_mtl", {}),
+    ("nash_mtl", {"max_norm": None}),
+    ("fairgrad", {}),
+    ("fairgrad", {"alpha": 0.5}),
+    ("fairgrad", {"alpha": 10.0}),
+    ("upgrad", {}),
+    ("dualproj", {}),
+    ("aligned_mtl", {}),
+    ("aligned_mtl", {"scale": "median"}),
+    ("aligned_mtl", {"scale": "rmse"}),
+    ("imtl_g", {}),
+    ("config", {}),
 ]
 NAMES = sorted({name for name, _ in METHODS})
 RANDOM = {"pcgrad"}  # draws; equivariant in distribution only
@@ -173,6 +185,13 @@ def test_configuration_round_trip(name, config):
         ("cagrad", {"c": "a"}, ["`c`", "c='a'"]),
         ("cagrad", {"rescale": 3}, ["`rescale`", "[0, 1, 2]", "rescale=3"]),
         ("cagrad", {"alpha": 3}, ["`cagrad`", "alpha"]),
+        ("nash_mtl", {"max_norm": 0.0}, ["`max_norm`", "> 0", "max_norm=0.0"]),
+        ("fairgrad", {"alpha": 0}, ["`alpha`", "> 0", "alpha=0"]),
+        ("aligned_mtl", {"scale": "max"}, ["`scale`", "'rmse'", "scale='max'"]),
+        ("upgrad", {"preference": []}, ["`preference`", "preference=[]"]),
+        ("dualproj", {"preference": [1, -1]}, ["`preference`", ">= 0", "-1"]),
+        ("config", {"preference": [0.0, 0]}, ["`preference`", "above", "[0.0, 0]"]),
+        ("aligned_mtl", {"preference": 2.0}, ["`preference`", "list", "2.0"]),
     ],
 )
 def test_wrong_configuration(name, config, parts):

@@ -14,6 +14,7 @@ from keras_mtl.utils import checks
         (checks.check_positive, [1, 0.1, 1e-300, np.float64(2.0)]),
         (checks.check_non_negative, [0, 0.0, 3, 1e10]),
         (checks.check_count, [1, 7]),
+        (checks.check_preference, [None, [1], [0, 2.5], [0.0, np.float64(1)]]),
     ],
 )
 def test_good_values_are_returned(check, good):
@@ -29,6 +30,8 @@ def test_good_values_are_returned(check, good):
         (checks.check_non_negative, "a number >= 0", [-1e-9, math.nan, -math.inf]),
         (checks.check_non_negative, "a number >= 0", ["0", None, False]),
         (checks.check_count, "an integer >= 1", [0, -1, 1.0, True, None, "1"]),
+        (checks.check_preference, "numbers >= 0", [[1, -1], [math.nan], [True], ["1"]]),
+        (checks.check_preference, "one of them above 0", [[], [0, 0.0], 1.0, "11"]),
     ],
 )
 def test_bad_values_are_named(check, wanted, bad):
@@ -49,3 +52,10 @@ def test_choice():
     assert checks.check_choice("mode", "a", ("a", "b")) == "a"
     with pytest.raises(ValueError, match=r"one of \['a', 'b'\]. Received: mode='c'"):
         checks.check_choice("mode", "c", ("a", "b"))
+
+
+def test_length():
+    checks.check_length("preference", None, 3)
+    checks.check_length("preference", [1, 2, 3], 3)
+    with pytest.raises(ValueError, match=r"`preference` .* 2 tasks. Received: .* 3"):
+        checks.check_length("preference", [1, 2, 3], 2)

@@ -1,0 +1,31 @@
+"""How much tasks count to a balancer that takes a preference vector."""
+
+from keras import ops
+
+from keras_mtl.utils.types import Tensor
+
+
+def preference_shares(preference: list | None, active: Tensor, dtype) -> Tensor:
+    """Shares of the tasks, of sum 1 over the active ones.
+
+    Only the ratios of the entries matter, so that a task which is not active leaves
+    the others what they would have without it.
+
+    Args:
+        preference: List of `num_tasks` non-negative numbers, or None for equal
+            shares.
+        active: Boolean tensor of shape `(num_tasks,)`.
+        dtype: Of the result.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, 0 where no active task is preferred.
+
+    Example:
+    >>> active = ops.array([True, True, False])
+    >>> ops.convert_to_numpy(preference_shares([1, 3, 4], active, "float32"))
+    array([0.25, 0.75, 0.  ], dtype=float32)
+    """
+    shares = ops.cast(active, dtype)
+    if preference is not None:
+        shares = shares * ops.convert_to_tensor(preference, dtype)
+    return ops.divide_no_nan(shares, ops.sum(shares))
