@@ -201,3 +201,82 @@ def min_norm_point(gram: Tensor, active: Tensor) -> Tensor:
     """
     zeros = ops.zeros((gram.shape[0],), dtype=gram.dtype)
     return simplex_minimum(gram, zeros, ops.ones((), dtype=gram.dtype), active)
+
+
+def simplex_projection(v: Tensor, active: Tensor) -> Tensor:
+    """The point of the simplex over the active tasks that is nearest to `v`.
+
+        w = max(v - θ, 0),        θ such that w sums to 1
+
+    where `θ` follows from the sorted entries.
+
+    Args:
+        v: Tensor of shape `(num_tasks,)`.
+        active: Boolean tensor of shape `(num_tasks,)`; the others get weight 0.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, non-negative, of sum 1 over active tasks.
+
+    Cost: one sort.
+
+    Example:
+    >>> v, both = ops.array([0.9, 0.5]), ops.array([True, True])
+    >>> ops.convert_to_numpy(simplex_projection(v, both)).round(4)
+    array([0.7, 0.3], dtype=float32)
+
+    Reference:
+        - [Duchi et al., 2008](https://doi.org/10.1145/1390156.1390191), figure 1.
+    """
+    lowest = ops.min(v)
+    shifted = v - ops.max(ops.where(active, v, lowest))
+    # The largest entry is now 0, so θ >= -1, and what lies below -1 gets nothing.
+    shifted = ops.where(active, ops.maximum(shifted, -2.0), -2.0 * ops.ones_like(v))
+    ordered = -ops.sort(-shifted)
+    sums = ops.cumsum(ordered)
+    counts = ops.arange(1, v.shape[0] + 1, dtype=v.dtype)
+    supported = ops.cast(ordered * counts > sums - 1.0, v.dtype)
+    theta = (ops.sum(supported * ordered) - 1.0) / ops.sum(supported)
+    return ops.where(active, ops.maximum(shifted - theta, 0.0), ops.zeros_like(v))
+
+
+def active_shares(v: Tensor, active: Tensor) -> Tensor:
+    """`v` of the active tasks over its sum, or equal shares where the sum is 0.
+
+    Args:
+        v: Non-negative tensor of shape `(num_tasks,)`.
+        active: Boolean tensor of shape `(num_tasks,)`; the others get 0.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, of sum 1 over active tasks.
+
+    Example:
+    >>> two = ops.array([True, True, False])
+    >>> ops.convert_to_numpy(active_shares(ops.array([1.0, 3.0, 4.0]), two))
+    array([0.25, 0.75, 0.  ], dtype=float32)
+    """
+    kept = ops.where(active, v, ops.zeros_like(v))
+    kept = ops.where(ops.sum(kept) > 0, kept, ops.cast(active, v.dtype))
+    return ops.divide_no_nan(kept, ops.sum(kept))
+
+
+def update_shares(old: Tensor, new: Tensor, active: Tensor) -> Tensor:
+    """Shares of all tasks after those of the active ones changed to `new`.
+
+    The active tasks divide anew what they had together; the others keep theirs.
+
+    Args:
+        old: Tensor of shape `(num_tasks,)`, of sum 1.
+        new: Tensor of shape `(num_tasks,)`, of sum 1 over active tasks.
+        active: Boolean tensor of shape `(num_tasks,)`.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, of sum 1.
+
+    Example:
+    >>> old, new = ops.array([0.25, 0.25, 0.5]), ops.array([1.0, 0.0, 0.0])
+    >>> two = ops.array([True, True, False])
+    >>> ops.convert_to_numpy(update_shares(old, new, two))
+    array([0.5, 0. , 0.5], dtype=float32)
+    """
+    together = ops.sum(ops.where(active, old, ops.zeros_like(old)))
+    return ops.where(active, together * new, old)

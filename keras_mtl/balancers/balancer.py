@@ -14,7 +14,14 @@ class Balancer:
     A balancer holds configuration only. What it must remember between steps is
     the `state` it returns, which the model keeps in variables and passes back.
     The `seed` belongs to the model too, and gives every replica the same numbers.
+
+    Attributes:
+        batch_parts: 1, or 2 for a method that needs two independent samples: then
+            `gram` is `J₁ @ J₂.T`, from the gradients of two halves of the batch, and
+            not symmetric. The task weights apply to the whole batch's gradients.
     """
+
+    batch_parts: int = 1
 
     def init_state(self, num_tasks: int) -> State:
         """State before the first step: a dict of arrays, empty by default."""

@@ -15,6 +15,38 @@ def check_non_negative(name: str, value: Any) -> Any:
     return _check_number(name, value, "a number >= 0", lambda v: v >= 0)
 
 
+def check_share(name: str, value: Any) -> Any:
+    """Returns `value`, a number from zero to one."""
+    return _check_number(name, value, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+
+
+def check_decay(name: str, value: Any) -> Any:
+    """Returns `value`, a number of at least zero and below one."""
+    return _check_number(name, value, "a number >= 0 and < 1", lambda v: 0 <= v < 1)
+
+
+def check_preference(name: str, value: Any) -> list[float] | None:
+    """Returns `value`, `None` or one number per task, none negative, one positive."""
+    if value is None:
+        return None
+    numbers = isinstance(value, list | tuple) and all(map(_is_number, value))
+    if not numbers or min(value, default=-1) < 0 or max(value) <= 0:
+        raise ValueError(
+            f"Expected `{name}` to be `None` or a list with one number >= 0 per "
+            f"task, not all of them 0. Received: {name}={value!r}"
+        )
+    return [float(entry) for entry in value]
+
+
+def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
+    """Raises a `ValueError` for a list that has not one entry per task."""
+    if value is not None and len(value) != num_tasks:
+        raise ValueError(
+            f"Expected `{name}` to have one entry per task, {num_tasks} in all. "
+            f"Received: {name}={list(value)!r} with {len(value)} entries"
+        )
+
+
 def check_count(name: str, value: Any, minimum: int = 1) -> int:
     """Returns `value`, an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
@@ -45,9 +77,13 @@ def check_keys(name: str, keys: Iterable[str], task_names: Sequence[str]) -> Non
         )
 
 
-def _check_number(name, value, wanted, holds):
+def _is_number(value):
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not holds(value):
+    return number and math.isfinite(value)
+
+
+def _check_number(name, value, wanted, holds):
+    if not _is_number(value) or not holds(value):
         raise ValueError(
             f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
         )
