@@ -71,7 +71,8 @@ class GradNorm(Balancer):
     Args:
         alpha: Restoring force: 0 evens the norms out, larger values favour slow
             tasks more. The paper uses 0.12 to 1.5.
-        learning_rate: Step size of the weights; the paper uses 0.025.
+        learning_rate: Step size of the weights, which the paper sets apart from that
+            of the network.
 
     Guarantee: None for the descent; the weights rest where the weighted norm of every
         task is the mean norm times its relative loss ratio to the power of `alpha`.
