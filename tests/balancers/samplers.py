@@ -1,6 +1,7 @@
 """Jacobians of task gradients that the tests of balancers share."""
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # The example of the documentation of TorchJD, and what its balancers make of it.
@@ -79,6 +80,25 @@ def step(
     )
     state = {key: ops.convert_to_numpy(value) for key, value in state.items()}
     return ops.convert_to_numpy(found), state
+
+
+def compiled_step(balancer):
+    """The like of `step` for many steps: one trace, all tasks active, in float64."""
+    graph = tf.function(
+        lambda gram, losses, state: balancer.weights(
+            gram, losses, tf.ones(tf.shape(losses), "bool"), state, Seed(7)
+        )
+    )
+
+    def compute(J, losses=None, state=None, second=None):
+        gram = tf.constant(J @ (J if second is None else second).T, "float64")
+        losses = np.linspace(0.5, 2.0, len(J)) if losses is None else losses
+        state = balancer.init_state(len(J)) if state is None else state
+        state = {key: tf.constant(value, "float64") for key, value in state.items()}
+        found, state = graph(gram, tf.constant(losses, "float64"), state)
+        return found.numpy(), {key: value.numpy() for key, value in state.items()}
+
+    return compute
 
 
 def weights(balancer, J, losses=None, active=None, seed=7, dtype="float64"):
