@@ -115,25 +115,24 @@ def test_gradnorm_equals_the_algorithm(num_tasks, alpha):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_gradnorm_rests_where_the_norms_have_the_wanted_ratios(alpha):
     """Constant gradients and losses: `wᵢ‖gᵢ‖` comes as near to `Ḡ rᵢ^α` as it can.
 
     The aims have the mean `Ḡ` only for `α` of 0 and 1. Otherwise the sum of the
     distances is lowest where all tasks but one are on their aims.
     """
-    J = np.diag([0.5, 1.0, 4.0])
+    J = np.diag([0.5, 1.0, 2.0])
     losses = np.array([0.2, 0.4, 0.6])
     balancer = mtl.balancers.GradNorm(alpha, learning_rate=2e-3)
     step = samplers.compiled_step(balancer)
     _, state = step(J, np.ones(3))
-    for _ in range(2000):
+    for _ in range(1000):
         weights, state = step(J, losses, state)
     lengths = weights * np.diag(J)
     off = lengths / lengths.mean() - (losses / losses.mean()) ** alpha
     assert weights.sum() == pytest.approx(3)
-    assert np.sum(np.abs(off) < 0.02) >= 2
-    assert np.abs(off).max() < 0.02 or alpha not in (0.0, 1.0)
+    assert np.sum(np.abs(off) < 0.02) >= (2 if alpha == 0.5 else 3)
 
 
 def test_gradnorm_by_hand():
