@@ -92,9 +92,10 @@ class SDMGrad(Balancer):
     batch is split in two halves, so that the noise of one does not meet itself.
 
     Args:
-        regularization: `λ`; the paper uses 0.3 and more.
+        regularization: `λ`, `>= 0`.
         num_iterations: Steps on `w` per batch.
-        learning_rate: Of these steps.
+        learning_rate: Of these steps. With the authors' 5 they do not settle: `w` jumps
+            between corners, and rounding errors grow. Below about 1 it does settle.
         momentum: Of these steps, `< 1`.
         preference: Preferred weights, one per task; default: equal ones.
 
