@@ -545,3 +545,46 @@ def _ridged_cosines(gram):
     similar = gram * inverse[:, None] * inverse[None, :]
     eye = ops.eye(gram.shape[0], dtype="float64")
     return ops.where(eye > 0.0, (1.0 + ridge) * eye, similar), lengths
+
+
+def active_shares(v: Tensor, active: Tensor) -> Tensor:
+    """`v` of the active tasks over its sum, or equal shares where the sum is 0.
+
+    Args:
+        v: Non-negative tensor of shape `(num_tasks,)`.
+        active: Boolean tensor of shape `(num_tasks,)`; the others get 0.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, of sum 1 over active tasks.
+
+    Example:
+    >>> two = ops.array([True, True, False])
+    >>> ops.convert_to_numpy(active_shares(ops.array([1.0, 3.0, 4.0]), two))
+    array([0.25, 0.75, 0.  ], dtype=float32)
+    """
+    kept = ops.where(active, v, ops.zeros_like(v))
+    kept = ops.where(ops.sum(kept) > 0, kept, ops.cast(active, v.dtype))
+    return ops.divide_no_nan(kept, ops.sum(kept))
+
+
+def update_shares(old: Tensor, new: Tensor, active: Tensor) -> Tensor:
+    """Shares of all tasks after those of the active ones changed to `new`.
+
+    The active tasks divide anew what they had together; the others keep theirs.
+
+    Args:
+        old: Tensor of shape `(num_tasks,)`, of sum 1.
+        new: Tensor of shape `(num_tasks,)`, of sum 1 over active tasks.
+        active: Boolean tensor of shape `(num_tasks,)`.
+
+    Returns:
+        Tensor of shape `(num_tasks,)`, of sum 1.
+
+    Example:
+    >>> old, new = ops.array([0.25, 0.25, 0.5]), ops.array([1.0, 0.0, 0.0])
+    >>> two = ops.array([True, True, False])
+    >>> ops.convert_to_numpy(update_shares(old, new, two))
+    array([0.5, 0. , 0.5], dtype=float32)
+    """
+    together = ops.sum(ops.where(active, old, ops.zeros_like(old)))
+    return ops.where(active, together * new, old)

@@ -286,3 +286,90 @@ def test_result_has_the_dtype_of_the_gram_matrix():
     for dtype in ("float32", "float64"):
         found = linalg.min_norm_point(ops.eye(2, dtype=dtype), ops.ones(2, "bool"))
         assert keras.backend.standardize_dtype(found.dtype) == dtype
+
+
+# === The nearest point of the simplex ===
+
+
+def project(v, active=None, dtype="float64"):
+    active = np.ones(len(v), bool) if active is None else active
+    found = linalg.simplex_projection(ops.array(v, dtype), ops.array(active))
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    return ops.convert_to_numpy(found)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-13)]
+)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 10.0])
+@pytest.mark.parametrize("size", SIZES)
+def test_simplex_projection_equals_the_multiplier_found_by_bisection(
+    size, scale, dtype, tolerance
+):
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        v = scale * rng.normal(size=size) + rng.normal()
+        theta = scipy.optimize.brentq(
+            lambda t, v=v: np.maximum(v - t, 0).sum() - 1, v.min() - 2, v.max()
+        )
+        expected = np.maximum(v - theta, 0)
+        atol = max(tolerance * np.abs(v).max(), 1e-11)
+        np.testing.assert_allclose(project(v, dtype=dtype), expected, atol=atol)
+
+
+def test_simplex_projection_is_the_nearest_point():
+    """No point of the simplex is nearer: `(v - w) · (x - w) <= 0` for all corners."""
+    rng = np.random.default_rng(3)
+    for size in SIZES:
+        for _ in range(20):
+            v = rng.normal(size=size) * 10.0 ** rng.uniform(-3, 3)
+            w = project(v)
+            assert np.all(w >= 0)
+            assert w.sum() == pytest.approx(1, abs=1e-12)
+            assert np.all((v - w) - (v - w) @ w <= 1e-9 * max(1, np.abs(v).max()))
+
+
+@pytest.mark.parametrize(
+    ("v", "expected"),
+    [
+        ([3.0], [1.0]),
+        ([-3.0], [1.0]),
+        ([0.2, 0.8], [0.2, 0.8]),
+        ([0.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]),
+        ([0.9, 0.5], [0.7, 0.3]),
+        ([2.0, 0.5], [1.0, 0.0]),
+        ([-1e10, 1e10], [0.0, 1.0]),
+        ([1e10, 1e10, 0.0], [0.5, 0.5, 0.0]),
+        ([-5e300, -1e300], [0.0, 1.0]),
+    ],
+)
+def test_simplex_projection_by_hand(v, expected):
+    np.testing.assert_allclose(project(v), expected, atol=1e-12)
+
+
+def test_simplex_projection_of_active_tasks():
+    rng = np.random.default_rng(4)
+    for size in SIZES[1:]:
+        v = rng.normal(size=size)
+        active = rng.random(size) < 0.5
+        active[rng.integers(size)] = True
+        found = project(v, active)
+        assert np.all(found[~active] == 0)
+        np.testing.assert_allclose(found[active], project(v[active]), atol=1e-14)
+    assert project([1.0, 2.0], [False, False]).tolist() == [0, 0]
+
+
+def test_shares_of_active_tasks():
+    two = ops.array([True, False, True])
+    found = linalg.active_shares(ops.array([1.0, 5.0, 3.0]), two)
+    np.testing.assert_allclose(found, [0.25, 0, 0.75])
+    found = linalg.active_shares(ops.array([0.0, 5.0, 0.0]), two)
+    np.testing.assert_allclose(found, [0.5, 0, 0.5])
+    found = linalg.active_shares(ops.ones(3), ops.zeros(3, "bool"))
+    np.testing.assert_allclose(found, [0, 0, 0])
+
+
+def test_updated_shares_keep_those_of_inactive_tasks():
+    old, new = ops.array([0.1, 0.5, 0.4]), ops.array([0.8, 0.0, 0.2])
+    found = linalg.update_shares(old, new, ops.array([True, False, True]))
+    np.testing.assert_allclose(found, [0.4, 0.5, 0.1])

@@ -23,7 +23,7 @@ class Balancer:
             label for it.
     """
 
-    batch_parts = 1
+    batch_parts: int = 1
 
     def init_state(self, num_tasks: int) -> State:
         """State before the first step: a dict of arrays, empty by default."""

@@ -16,8 +16,35 @@ def check_non_negative(name: str, value: Any) -> Any:
 
 
 def check_share(name: str, value: Any) -> Any:
-    """Returns `value`, a number from 0 to 1."""
-    return _check_number(name, value, "a number in [0, 1]", lambda v: 0 <= v <= 1)
+    """Returns `value`, a number from zero to one."""
+    return _check_number(name, value, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+
+
+def check_decay(name: str, value: Any) -> Any:
+    """Returns `value`, a number of at least zero and below one."""
+    return _check_number(name, value, "a number >= 0 and < 1", lambda v: 0 <= v < 1)
+
+
+def check_preference(name: str, value: Any) -> list[float] | None:
+    """Returns `value`, `None` or one number per task, none negative, one positive."""
+    if value is None:
+        return None
+    numbers = isinstance(value, list | tuple) and all(map(_is_number, value))
+    if not numbers or min(value, default=-1) < 0 or max(value) <= 0:
+        raise ValueError(
+            f"Expected `{name}` to be `None` or a list with one number >= 0 per "
+            f"task, not all of them 0. Received: {name}={value!r}"
+        )
+    return [float(entry) for entry in value]
+
+
+def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
+    """Raises a `ValueError` for a list that has not one entry per task."""
+    if value is not None and len(value) != num_tasks:
+        raise ValueError(
+            f"Expected `{name}` to have one entry per task, {num_tasks} in all. "
+            f"Received: {name}={list(value)!r} with {len(value)} entries"
+        )
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> int:
@@ -50,26 +77,9 @@ def check_keys(name: str, keys: Iterable[str], task_names: Sequence[str]) -> Non
         )
 
 
-def check_preference(name: str, value: Sequence | None) -> list | None:
-    """Returns `value`, non-negative numbers that are not all zero, or None."""
-    if value is None:
-        return None
-    numbers = value if isinstance(value, list | tuple) else []
-    if not any(numbers) or not all(_is_number(v) and v >= 0 for v in numbers):
-        raise ValueError(
-            f"Expected `{name}` to be a list of numbers >= 0, at least one of them "
-            f"above 0, or None. Received: {name}={value!r}"
-        )
-    return list(numbers)
-
-
-def check_length(name: str, value: Sequence | None, num_tasks: int) -> None:
-    """Raises a `ValueError` where a list has not one entry per task."""
-    if value is not None and len(value) != num_tasks:
-        raise ValueError(
-            f"Expected `{name}` to have one entry for each of the {num_tasks} tasks. "
-            f"Received: {name}={value!r}, of length {len(value)}"
-        )
+def _is_number(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 def _check_number(name, value, wanted, holds):

@@ -1,6 +1,7 @@
 """Jacobians of task gradients that the tests of balancers share."""
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # The example of the documentation of TorchJD, and what its balancers make of it.
@@ -50,17 +51,56 @@ class Seed:
         return ops.stack([ops.cast(part, "int64") for part in self.draw])
 
 
-def weights(balancer, J, losses=None, active=None, seed=7, dtype="float64"):
-    """Task weights of the gradients `J`, as NumPy."""
+def step(
+    balancer,
+    J,
+    losses=None,
+    active=None,
+    seed=7,
+    dtype="float64",
+    state=None,
+    second=None,
+):
+    """Task weights of the gradients `J`, and the next state, as NumPy.
+
+    With `second`, the gradients of another batch part, the Gram matrix is the one
+    between the two.
+    """
     num_tasks = len(J)
     active = np.ones(num_tasks, bool) if active is None else np.asarray(active)
     losses = np.linspace(0.5, 2.0, num_tasks) if losses is None else losses
     J = np.where(active[:, None], J, 0.0).astype(dtype)
-    found, _ = balancer.weights(
-        ops.array(J @ J.T, dtype),
+    second = J if second is None else np.where(active[:, None], second, 0.0)
+    found, state = balancer.weights(
+        ops.array(J @ second.astype(dtype).T, dtype),
         ops.array(losses, dtype),
         ops.array(active),
-        balancer.init_state(num_tasks),
+        balancer.init_state(num_tasks) if state is None else state,
         Seed(seed),
     )
-    return ops.convert_to_numpy(found)
+    state = {key: ops.convert_to_numpy(value) for key, value in state.items()}
+    return ops.convert_to_numpy(found), state
+
+
+def compiled_step(balancer):
+    """The like of `step` for many steps: one trace, all tasks active, in float64."""
+    graph = tf.function(
+        lambda gram, losses, state: balancer.weights(
+            gram, losses, tf.ones(tf.shape(losses), "bool"), state, Seed(7)
+        )
+    )
+
+    def compute(J, losses=None, state=None, second=None):
+        gram = tf.constant(J @ (J if second is None else second).T, "float64")
+        losses = np.linspace(0.5, 2.0, len(J)) if losses is None else losses
+        state = balancer.init_state(len(J)) if state is None else state
+        state = {key: tf.constant(value, "float64") for key, value in state.items()}
+        found, state = graph(gram, tf.constant(losses, "float64"), state)
+        return found.numpy(), {key: value.numpy() for key, value in state.items()}
+
+    return compute
+
+
+def weights(balancer, J, losses=None, active=None, seed=7, dtype="float64"):
+    """Task weights of the gradients `J` in the first step, as NumPy."""
+    return step(balancer, J, losses, active, seed, dtype)[0]

@@ -37,9 +37,26 @@ METHODS = [
     ("aligned_mtl", {"scale": "rmse"}),
     ("imtl_g", {}),
     ("config", {}),
+    ("gradvac", {}),
+    ("gradvac", {"beta": 0.5}),
+    ("metabalance", {}),
+    ("metabalance", {"target": 0, "relaxation": 1.0, "beta": 0.5}),
+    ("norm_proportion", {}),
+    ("gradnorm", {}),
+    ("gradnorm", {"alpha": 0.0, "learning_rate": 0.5}),
+    ("db_mtl", {}),
+    ("krum", {}),
+    ("cr_mogm", {}),
+    ("cr_mogm", {"alpha": 0.5}),
+    ("sdmgrad", {}),
+    ("sdmgrad", {"regularization": 0.0, "num_iterations": 3}),
+    ("modo", {}),
+    ("modo", {"gamma": 0.01, "rho": 0.0}),
+    ("validation_descent", {}),
+    ("validation_descent", {"learning_rate": 0.2}),
 ]
 NAMES = sorted({name for name, _ in METHODS})
-RANDOM = {"pcgrad"}  # draws; equivariant in distribution only
+RANDOM = {"pcgrad", "gradvac"}  # draws; equivariant in distribution only
 EACH = pytest.mark.parametrize(
     ("name", "config"), METHODS, ids=[f"{n}-{list(c.values())}" for n, c in METHODS]
 )
@@ -47,6 +64,25 @@ EACH = pytest.mark.parametrize(
 
 def make(name, config):
     return mtl.balancers.get({"class_name": name, "config": config})
+
+
+def reordered(name, config, order):
+    """The configuration for tasks in another order: some name a task by its index."""
+    if name == "metabalance":
+        return {**config, "target": order.index(config.get("target", 0))}
+    return config
+
+
+def after_steps(balancer, num_tasks, steps=3, order=None):
+    """The state after some steps with gradients and losses that change."""
+    state, order = balancer.init_state(num_tasks), order or list(range(num_tasks))
+    if not state:
+        return state
+    for seed in range(steps):
+        J = samplers.conflicting(num_tasks, seed=10 + seed)
+        losses = np.arange(1.0, num_tasks + 1) ** (1.0 - 0.3 * seed)
+        _, state = samplers.step(balancer, J[order], losses[order], state=state)
+    return state
 
 
 def test_every_method_has_a_row():
@@ -86,8 +122,13 @@ def test_one_task_keeps_its_direction(name, config):
 @EACH
 def test_nothing_active(name, config):
     J = samplers.conflicting(3)
-    found = samplers.weights(make(name, config), J, active=[False] * 3)
-    assert found.tolist() == [0, 0, 0]
+    balancer = make(name, config)
+    for before in (balancer.init_state(3), after_steps(balancer, 3)):
+        found, after = samplers.step(balancer, J, active=[False] * 3, state=before)
+        assert found.tolist() == [0, 0, 0]
+        assert after.keys() == before.keys()
+        for key, value in after.items():
+            np.testing.assert_array_equal(value, before[key])
 
 
 @EACH
@@ -105,15 +146,41 @@ def test_an_inactive_task_is_as_good_as_none(name, config, num_tasks):
 
 
 @EACH
+def test_an_inactive_task_is_as_good_as_none_later_on(name, config):
+    """With the state of earlier steps, of which it keeps its part."""
+    num_tasks = 4
+    balancer = make(name, config)
+    before = after_steps(balancer, num_tasks)
+    J, losses = samplers.conflicting(num_tasks), np.arange(1.0, num_tasks + 1)
+    positions = [num_tasks - 1] if name in RANDOM else range(num_tasks)
+    for missing in positions:
+        active = np.arange(num_tasks) != missing
+        found, after = samplers.step(balancer, J, losses, active, state=before)
+        rest = {k: v[np.ix_(*[active] * v.ndim)] for k, v in before.items()}
+        alone, expected = samplers.step(balancer, J[active], losses[active], state=rest)
+        assert found[missing] == 0
+        np.testing.assert_allclose(found[active], alone, atol=1e-9)
+        for key, value in after.items():
+            others = value[np.ix_(*[active] * value.ndim)]
+            np.testing.assert_allclose(others, expected[key], atol=1e-9)
+            for axis in range(value.ndim):
+                own = np.take(value, missing, axis)
+                np.testing.assert_array_equal(own, np.take(before[key], missing, axis))
+
+
+@EACH
 def test_permuted_tasks_get_permuted_weights(name, config):
     num_tasks = 2 if name in RANDOM else 3
     balancer, J = make(name, config), samplers.conflicting(num_tasks)
     losses = np.arange(1.0, num_tasks + 1)
-    expected = samplers.weights(balancer, J, losses)
-    for order in itertools.permutations(range(num_tasks)):
-        order = list(order)
-        found = samplers.weights(balancer, J[order], losses[order])
-        np.testing.assert_allclose(found, expected[order], atol=1e-8)
+    later = after_steps(balancer, num_tasks)
+    expected = [samplers.step(balancer, J, losses, state=s)[0] for s in (None, later)]
+    for order in map(list, itertools.permutations(range(num_tasks))):
+        moved = make(name, reordered(name, config, order))
+        later = after_steps(moved, num_tasks, order=order)
+        for state, weights in zip((None, later), expected, strict=True):
+            found, _ = samplers.step(moved, J[order], losses[order], state=state)
+            np.testing.assert_allclose(found, weights[order], atol=1e-8)
 
 
 @EACH
@@ -133,21 +200,28 @@ def test_graph_and_xla_give_the_numbers_of_eager(name, config, jit_compile):
     """One trace serves all steps: nothing depends on tensor values."""
     balancer = make(name, config)
 
-    def compute(gram, losses, active, seed):
-        found, state = balancer.weights(gram, losses, active, {}, samplers.Seed(seed))
-        assert state == {}
-        return found
+    def compute(gram, losses, active, state, seed):
+        return balancer.weights(gram, losses, active, state, samplers.Seed(seed))
 
     graph = tf.function(compute, jit_compile=jit_compile)
-    for seed in (1, 2):
+    losses = np.linspace(0.5, 2.0, 4)
+    state = balancer.init_state(4)
+    for seed in (1, 2, 3):
         J = samplers.conflicting(4, seed=seed)
-        active = [True, True, True, seed == 1]
-        eager = samplers.weights(balancer, J, active=active, seed=seed)
-        J = np.where(np.array(active)[:, None], J, 0)
-        losses = ops.array(np.linspace(0.5, 2.0, 4), "float64")
-        gram, active = ops.array(J @ J.T, "float64"), ops.array(active)
-        found = graph(gram, losses, active, tf.constant(seed))
+        active = np.array([True, True, True, seed != 2])
+        eager, after = samplers.step(balancer, J, losses, active, seed, state={**state})
+        J = np.where(active[:, None], J, 0)
+        found, state = graph(
+            ops.array(J @ J.T, "float64"),
+            ops.array(losses, "float64"),
+            ops.array(active),
+            {key: ops.array(value, "float64") for key, value in state.items()},
+            tf.constant(seed),
+        )
         np.testing.assert_allclose(found, eager, atol=1e-9)
+        assert state.keys() == after.keys()
+        for key, value in state.items():
+            np.testing.assert_allclose(value, after[key], atol=1e-9)
     assert graph.experimental_get_tracing_count() == 1
 
 
@@ -190,10 +264,49 @@ def test_configuration_round_trip(name, config):
         ("aligned_mtl", {"scale": "max"}, ["`scale`", "'rmse'", "scale='max'"]),
         ("upgrad", {"preference": []}, ["`preference`", "preference=[]"]),
         ("dualproj", {"preference": [1, -1]}, ["`preference`", ">= 0", "-1"]),
-        ("config", {"preference": [0.0, 0]}, ["`preference`", "above", "[0.0, 0]"]),
+        (
+            "config",
+            {"preference": [0.0, 0]},
+            ["`preference`", "not all of them 0", "[0.0, 0]"],
+        ),
         ("aligned_mtl", {"preference": 2.0}, ["`preference`", "list", "2.0"]),
+        ("gradvac", {"beta": 1.1}, ["`beta`", "from 0 to 1", "beta=1.1"]),
+        ("metabalance", {"target": -1}, ["`target`", ">= 0", "target=-1"]),
+        ("metabalance", {"relaxation": 2}, ["`relaxation`", "from 0 to 1"]),
+        ("metabalance", {"beta": 1.0}, ["`beta`", "< 1", "beta=1.0"]),
+        ("gradnorm", {"alpha": -1}, ["`alpha`", ">= 0", "alpha=-1"]),
+        ("gradnorm", {"learning_rate": 0}, ["`learning_rate`", "> 0"]),
+        ("krum", {"num_byzantine": -1}, ["`num_byzantine`", ">= 0"]),
+        ("krum", {"num_selected": 0}, ["`num_selected`", ">= 1"]),
+        ("cr_mogm", {"alpha": 1.0}, ["`alpha`", "< 1", "alpha=1.0"]),
+        ("cr_mogm", {"balancer": 3}, ["`balancer`", "Gram matrix", "balancer=3"]),
+        ("cr_mogm", {"balancer": "cagard"}, ["Unknown balancer", "'cagrad'"]),
+        ("sdmgrad", {"regularization": -1}, ["`regularization`", ">= 0"]),
+        ("sdmgrad", {"num_iterations": 0}, ["`num_iterations`", ">= 1"]),
+        ("sdmgrad", {"learning_rate": 0.0}, ["`learning_rate`", "> 0"]),
+        ("sdmgrad", {"momentum": 1}, ["`momentum`", "< 1"]),
+        ("sdmgrad", {"preference": [0, 0]}, ["`preference`", "not all of them 0"]),
+        ("modo", {"gamma": 0}, ["`gamma`", "> 0", "gamma=0"]),
+        ("modo", {"rho": -0.1}, ["`rho`", ">= 0", "rho=-0.1"]),
+        ("validation_descent", {"learning_rate": 0}, ["`learning_rate`", "> 0"]),
+        ("validation_descent", {"preference": 1.0}, ["`preference`", "`None` or"]),
     ],
 )
 def test_wrong_configuration(name, config, parts):
     with error_with(ValueError, *parts):
         make(name, config)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "num_tasks", "parts"),
+    [
+        ("metabalance", {"target": 2}, 2, ["`target`", "2 tasks", "target=2"]),
+        ("krum", {"num_byzantine": 1}, 4, ["at least 5 tasks", "4 tasks", "lower"]),
+        ("krum", {"num_selected": 3}, 2, ["`num_selected`", "num_selected=3"]),
+        ("sdmgrad", {"preference": [1, 2]}, 3, ["`preference`", "3 in all"]),
+        ("validation_descent", {"preference": [1]}, 2, ["`preference`", "2 in all"]),
+    ],
+)
+def test_configuration_that_does_not_fit_the_tasks(name, config, num_tasks, parts):
+    with error_with(ValueError, *parts):
+        make(name, config).init_state(num_tasks)

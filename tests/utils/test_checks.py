@@ -13,6 +13,9 @@ from keras_mtl.utils import checks
     [
         (checks.check_positive, [1, 0.1, 1e-300, np.float64(2.0)]),
         (checks.check_non_negative, [0, 0.0, 3, 1e10]),
+        (checks.check_share, [0, 1, 0.5]),
+        (checks.check_decay, [0, 0.0, 0.999]),
+        (checks.check_preference, [None, [1.0], [0.0, 2.0], [1, 0]]),
         (checks.check_count, [1, 7]),
         (checks.check_preference, [None, [1], [0, 2.5], [0.0, np.float64(1)]]),
     ],
@@ -29,6 +32,15 @@ def test_good_values_are_returned(check, good):
         (checks.check_positive, "a number > 0", ["1", None, True, [1]]),
         (checks.check_non_negative, "a number >= 0", [-1e-9, math.nan, -math.inf]),
         (checks.check_non_negative, "a number >= 0", ["0", None, False]),
+        (
+            checks.check_share,
+            "a number from 0 to 1",
+            [-1e-9, 1.01, "1", True],
+        ),
+        (checks.check_decay, "a number >= 0 and < 1", [-1e-9, 1, math.nan, None]),
+        (checks.check_preference, "one number >= 0 per task", [0.5, "ab", [], {}]),
+        (checks.check_preference, "not all of them 0", [[0, 0.0], [1, -1], [math.nan]]),
+        (checks.check_preference, "`None` or a list", [["1"], [True], [None], (-1.0,)]),
         (checks.check_count, "an integer >= 1", [0, -1, 1.0, True, None, "1"]),
         (checks.check_preference, "numbers >= 0", [[1, -1], [math.nan], [True], ["1"]]),
         (checks.check_preference, "one of them above 0", [[], [0, 0.0], 1.0, "11"]),
@@ -54,8 +66,9 @@ def test_choice():
         checks.check_choice("mode", "c", ("a", "b"))
 
 
-def test_length():
+def test_length_of_a_list_per_task():
     checks.check_length("preference", None, 3)
     checks.check_length("preference", [1, 2, 3], 3)
-    with pytest.raises(ValueError, match=r"`preference` .* 2 tasks. Received: .* 3"):
-        checks.check_length("preference", [1, 2, 3], 2)
+    with pytest.raises(ValueError, match="one entry per task, 3 in all") as error:
+        checks.check_length("preference", [1.0, 2.0], 3)
+    assert "preference=[1.0, 2.0] with 2 entries" in str(error.value)
