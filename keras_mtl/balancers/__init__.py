@@ -26,16 +26,21 @@ from keras_mtl.balancers.sdmgrad import SDMGrad, sdmgrad_shares
 from keras_mtl.balancers.trimmed_mean import TrimmedMean, trimmed_mean
 from keras_mtl.balancers.upgrad import UPGrad, upgrad_weights
 from keras_mtl.balancers.validation_descent import (
+    ValidationDescent,
+    validation_descent_shares,
+)
 
 get = registry.get
 
 __all__ = [
+    "CRMOGM",
+    "DBMTL",
+    "IMTLG",
+    "MGDA",
     "AlignedMTL",
     "Balancer",
     "CAGrad",
-    "CRMOGM",
     "ConFIG",
-    "DBMTL",
     "DBMTLAveraged",
     "DualProj",
     "ExcessMTL",
@@ -43,10 +48,8 @@ __all__ = [
     "GradDrop",
     "GradNorm",
     "GradVac",
-    "IMTLG",
     "JacobianBalancer",
     "Krum",
-    "MGDA",
     "MetaBalance",
     "MoCo",
     "MoDo",

@@ -53,9 +53,10 @@ def uncertainty_objective(
 class Uncertainty(LossWeighting):
     """Learns the noise of every task's labels, and weighs by its inverse.
 
-    One log-variance `s` per task, starting from 0; the objective is the sum of `f exp(-s) L + s / 2`. Whether a task counts as a
-    regression (`f = 1/2`) or a classification (`f = 1`) follows from its head. The
-    optimizer updates the log-variances without weight decay, clipping or averaging.
+    One log-variance `s` per task, starting from 0; the objective is the sum of
+    `f exp(-s) L + s / 2`. Whether a task counts as a regression (`f = 1/2`) or a
+    classification (`f = 1`) follows from its head. The optimizer updates the
+    log-variances without weight decay, clipping or averaging.
 
     Args:
         form: `"log_variance"`, or `"positive"` for the sum of

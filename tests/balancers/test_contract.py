@@ -267,7 +267,7 @@ def test_configuration_round_trip(name, config):
         (
             "config",
             {"preference": [0.0, 0]},
-            ["`preference`", "not all of them 0", "[0.0, 0]"],
+            ["`preference`", "not all", "[0.0, 0]"],
         ),
         ("aligned_mtl", {"preference": 2.0}, ["`preference`", "list", "2.0"]),
         ("gradvac", {"beta": 1.1}, ["`beta`", "from 0 to 1", "beta=1.1"]),
