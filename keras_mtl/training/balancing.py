@@ -149,12 +149,12 @@ def view_features(
     seeds = batch.seeds(factors)
     for task, (output, seed) in enumerate(zip(batch.outputs, seeds, strict=True)):
         sources = features + gradients.raw(reach.own[task])
-        found = [None] * len(sources)
+        row = [None] * len(sources)
         if output is not None:
-            found = tape.gradient(output, sources, output_gradients=seed)
-        for column, gradient in zip(columns, found, strict=False):
+            row = tape.gradient(output, sources, output_gradients=seed)
+        for column, gradient in zip(columns, row, strict=False):
             column[task] = gradient
-        own.append(found[len(features) :])
+        own.append(row[len(features) :])
     found = TaskGradients(features, columns, own, [None] * len(features))
     gram = gradients.gram_of(found, scale, list(range(len(features))))
     present = [g for row in own for g in row if g is not None]

@@ -129,10 +129,10 @@ def groups_of(scope: str | dict[str, list[str]], shared: list) -> list[list[int]
     Raises:
         ValueError: If a named layer has no shared variable, or two groups have it.
     """
-    if scope in ("parameters", "features"):
-        return [list(range(len(shared)))]
     layers = [variable.path.split("/")[:-1] for variable in shared]
-    if scope == "layers":
+    if isinstance(scope, str):
+        if scope != "layers":
+            return [list(range(len(shared)))]
         keys = ["/".join(names) for names in layers]
         return [
             [i for i, k in enumerate(keys) if k == key] for key in dict.fromkeys(keys)

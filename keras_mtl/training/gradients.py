@@ -150,10 +150,10 @@ def task_gradients(
             own.append([None] * len(reach.own[task]))
             continue
         sources = [reach.shared[i] for i in positions] + reach.own[task]
-        found = backward(tape, [output], [seed], sources)
-        for position, gradient in zip(positions, found, strict=False):
+        row = backward(tape, [output], [seed], sources)
+        for position, gradient in zip(positions, row, strict=False):
             shared[position][task] = gradient
-        own.append(found[len(positions) :])
+        own.append(row[len(positions) :])
     if not sparse:
         shared = [[_dense(g) for g in column] for column in shared]
     found = TaskGradients(reach.shared, shared, own, [None] * len(shared))

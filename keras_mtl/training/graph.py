@@ -138,7 +138,8 @@ def shared_features(model: keras.Model) -> list[Tensor]:
             tasks_of.setdefault(id(tensor), set()).add(name)
     shared = {key for key, tasks in tasks_of.items() if len(tasks) > 1}
     features = {id(t): t for t in model.output.values() if id(t) in shared}
-    of_shared, tasks_behind = set(), {}
+    of_shared: set[int] = set()
+    tasks_behind: dict[int, set[str]] = {}
     for key, tensor in tensors.items():
         operation, node_index, _ = tensor._keras_history
         if key in shared:

@@ -88,9 +88,3 @@ def _check_number(name, value, wanted, holds):
             f"Expected `{name}` to be {wanted}. Received: {name}={value!r}"
         )
     return value
-
-
-def _is_number(value):
-    """Whether `value` is a finite number."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
