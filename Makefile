@@ -31,7 +31,9 @@ smoke: venv
 	$(BIN)/keras-mtl report build/smoke/cli
 	$(BIN)/keras-mtl export save build/smoke/cli/model.keras build/smoke/digits
 	$(BIN)/keras-mtl export verify build/smoke/digits
+	$(BIN)/python examples/toy_landscapes.py --smoke --output build/smoke/toys.png
 	$(BIN)/python benchmarks/step_time.py --quick
+	$(BIN)/python benchmarks/toy_steps.py --quick
 
 clean:
 	rm -rf .venv build runs

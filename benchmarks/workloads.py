@@ -8,7 +8,6 @@ from keras import layers
 import keras_mtl as mtl
 
 _BATCHES = 8
-_BALANCERS = ("pcgrad", "mgda", "cagrad")
 
 
 def mlp() -> keras.Model:
@@ -106,11 +105,14 @@ def compiled(case: str, variant: str) -> keras.Model:
         )
     elif variant == "plain":
         model.compile("adam")
-    elif variant in _BALANCERS:
-        model.compile("adam", balancer=variant)
     elif variant == "every_10":
         options = mtl.BalancingOptions(every=10)
         model.compile("adam", balancer="pcgrad", balancing=options)
+    elif variant == "features":
+        options = mtl.BalancingOptions(scope="features")
+        model.compile("adam", balancer="mgda", balancing=options)
+    elif not variant.startswith("limit"):
+        model.compile("adam", balancer=variant)
     else:
         model = Limit(model.input, model.output)
         model.update = variant == "limit_update"

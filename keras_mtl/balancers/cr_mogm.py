@@ -34,8 +34,7 @@ def cr_mogm_weights(
     array([0.6, 1. ], dtype=float32)
 
     Reference:
-        - Zhou et al., 2022:
-          https://papers.neurips.cc/paper_files/paper/2022/hash/f91bd64a3620aad8e70a27ad9cb3ca57-Abstract-Conference.html
+        - [Zhou et al., 2022](https://papers.neurips.cc/paper_files/paper/2022/hash/f91bd64a3620aad8e70a27ad9cb3ca57-Abstract-Conference.html)
     """
     first = ops.isnan(last)
     mean = alpha * ops.where(first, weights, last) + (1.0 - alpha) * weights
@@ -73,9 +72,8 @@ class CRMOGM(Balancer):
     {'task_weights': array([nan, nan])}
 
     Reference:
-        - Zhou et al., 2022, with a constant `α`. The mean of a task starts with its
-          first weight.
-          https://papers.neurips.cc/paper_files/paper/2022/hash/f91bd64a3620aad8e70a27ad9cb3ca57-Abstract-Conference.html
+        - [Zhou et al., 2022](https://papers.neurips.cc/paper_files/paper/2022/hash/f91bd64a3620aad8e70a27ad9cb3ca57-Abstract-Conference.html),
+          with a constant `α`. The mean of a task starts with its first weight.
     """
 
     def __init__(self, balancer: Any = "cagrad", alpha: float = 0.9):

@@ -38,8 +38,7 @@ def krum_weights(
     array([0.5, 0.5, 0. ], dtype=float32)
 
     Reference:
-        - Blanchard et al., 2017, section 4:
-          https://proceedings.neurips.cc/paper/2017/file/f4b9ec30ad9f68f89b29639786cb62ef-Paper.pdf
+        - [Blanchard et al., 2017](https://arxiv.org/abs/1703.02757), section 4.
     """
     num_tasks, dtype = gram.shape[0], gram.dtype
     gram = ops.cast(0.5 * gram + 0.5 * ops.transpose(gram), "float64")
@@ -100,10 +99,9 @@ class Krum(Balancer):
     ValueError: Expected at least 5 tasks with `num_byzantine=1`. Received: 4 tasks...
 
     Reference:
-        - Blanchard et al., 2017, section 4. Equal scores share their places, where the
-          paper takes the first, so that the order of the tasks does not matter. TorchJD
-          adds up distances that are not squared.
-          https://proceedings.neurips.cc/paper/2017/file/f4b9ec30ad9f68f89b29639786cb62ef-Paper.pdf
+        - [Blanchard et al., 2017](https://arxiv.org/abs/1703.02757), section 4. Equal
+          scores share their places, where the paper takes the first, so that the order
+          of the tasks does not matter. TorchJD adds up distances that are not squared.
     """
 
     def __init__(self, num_byzantine: int = 0, num_selected: int = 1):

@@ -104,7 +104,7 @@ class SDMGrad(Balancer):
 
     Needs: Gram matrix between the gradients of two halves of each batch.
 
-    Cost: Two backward passes per task and step, each over half a batch,
+    Cost: Two backward passes per task and step, one for each half of the batch,
         `O(num_iterations * num_tasks ** 2)` operations, a state of `num_tasks` numbers.
 
     When: Small batches, whose noise MGDA would take for a conflict. Not where a half

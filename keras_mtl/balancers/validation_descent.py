@@ -78,7 +78,7 @@ class ValidationDescent(Balancer):
 
     Needs: Gram matrix between the gradients of two halves of each batch.
 
-    Cost: Two backward passes per task and step, each over half a batch,
+    Cost: Two backward passes per task and step, one for each half of the batch,
         `O(num_tasks ** 2)` operations, a state of `num_tasks` numbers.
 
     When: Auxiliary tasks of which it is not known whether they help: those that do not
