@@ -44,7 +44,7 @@ def cr_mogm_weights(
 
 @registry.register("cr_mogm")
 class CRMOGM(Balancer):
-    """Smooths the task weights of another balancer, so that noise does not steer them.
+    """Smooths the task weights of another balancer over the steps.
 
     Weights that follow from the gradients of a batch depend on its noise, and a
     product of two noisy things is biased: stochastic MGDA, PCGrad or CAGrad may not

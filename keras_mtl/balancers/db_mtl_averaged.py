@@ -40,7 +40,7 @@ def longest_norm_weights(gram: Tensor, active: Tensor) -> Tensor:
 
 @registry.register("db_mtl_averaged")
 class DBMTLAveraged(JacobianBalancer):
-    """Averages the gradients of the log losses over time, and makes them equally long.
+    """Averages the gradients of the log losses, and makes them equally long.
 
     `yᵢ ← β yᵢ + (1 - β) gᵢ / Lᵢ` and `u = max ‖y‖ · Σ yᵢ / ‖yᵢ‖`; `gᵢ / Lᵢ` is the
     gradient of `log Lᵢ`. The averages begin at zero. Losses have to be positive.

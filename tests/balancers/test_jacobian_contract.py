@@ -206,16 +206,16 @@ def test_configuration_round_trip(name, config, fewest):
 @pytest.mark.parametrize(
     ("name", "config", "parts"),
     [
-        ("graddrop", {"leak": 1.5}, ["`leak`", "[0, 1]", "leak=1.5"]),
+        ("graddrop", {"leak": 1.5}, ["`leak`", "from 0 to 1", "leak=1.5"]),
         ("graddrop", {"leak": [0.5, "a"]}, ["`leak`", "leak='a'"]),
         ("trimmed_mean", {"trim_number": -1}, ["`trim_number`", ">= 0"]),
         ("trimmed_mean", {"trim_number": 0.5}, ["`trim_number`", "0.5"]),
-        ("moco", {"beta": 2.0}, ["`beta`", "[0, 1]", "beta=2.0"]),
+        ("moco", {"beta": 2.0}, ["`beta`", "from 0 to 1", "beta=2.0"]),
         ("moco", {"gamma": -1.0}, ["`gamma`", ">= 0"]),
         ("moco", {"rho": "a"}, ["`rho`", "rho='a'"]),
         ("moco", {"projection": "ball"}, ["`projection`", "'softmax'", "'ball'"]),
         ("db_mtl_averaged", {"beta": 1.0}, ["`beta`", "below 1", "beta=1.0"]),
-        ("db_mtl_averaged", {"beta": -0.1}, ["`beta`", "[0, 1]"]),
+        ("db_mtl_averaged", {"beta": -0.1}, ["`beta`", "from 0 to 1"]),
         ("excess_mtl", {"eta": -1.0}, ["`eta`", ">= 0", "eta=-1.0"]),
     ],
 )

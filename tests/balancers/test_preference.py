@@ -34,7 +34,7 @@ def test_wrong_length_is_found_before_the_first_step(name):
         {"class_name": name, "config": {"preference": [1.0, 2.0]}}
     )
     assert balancer.init_state(2) == {}
-    with error_with(ValueError, "`preference`", "3 tasks", "length 2"):
+    with error_with(ValueError, "`preference`", "3 in all", "2 entries"):
         balancer.init_state(3)
 
 

@@ -60,7 +60,7 @@ COMPILE = [
         "unknown balancer",
         {"balancer": "pcgard"},
         ValueError,
-        ["balancer", "['cagrad', ", "'pcgard'", "mean 'pcgrad'"],
+        ["balancer", "'cagrad', ", "'pcgard'", "mean 'pcgrad'"],
     ),
     (
         "unknown weighting",

@@ -145,7 +145,7 @@ def test_sample_weights_and_class_weights_keep_keras_meaning():
     assert difference < 1e-6
 
 
-def test_regularisers_and_add_loss_are_added_unprojected():
+def test_regularisers_and_add_loss_are_added_unprojected(float64):
     """Through the Gram path they count as in stock Keras."""
 
     def build():
@@ -159,8 +159,8 @@ def test_regularisers_and_add_loss_are_added_unprojected():
     plain = stock(model)
     ours, our_logs = run(model, lambda m: m.compile("adam", balancer=OnesBalancer()))
     theirs, their_logs = run(plain, lambda m: compile_stock(m, "adam"))
-    assert problems.largest_difference(ours, theirs) < 1e-5
-    same_logs(our_logs, their_logs, 1e-6)
+    assert problems.largest_difference(ours, theirs) < 1e-12
+    same_logs(our_logs, their_logs, 1e-12)
 
 
 @pytest.mark.parametrize("balancer", [None, "pcgrad"])

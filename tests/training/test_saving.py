@@ -21,6 +21,11 @@ METHODS = {
     "stateful": {"loss_weighting": "dwa", "balancer": "cagrad"},
     "learned": {"loss_weighting": "uncertainty", "balancer": "pcgrad"},
     "reused": {"balancer": "pcgrad", "balancing": mtl.BalancingOptions(every=4)},
+    "jacobian": {"balancer": "moco", "loss_weighting": "famo"},
+    "grouped": {
+        "balancer": "gradvac",
+        "balancing": mtl.BalancingOptions(scope={"first": ["dense_0"]}),
+    },
 }
 
 
@@ -162,7 +167,9 @@ RUN = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["stateless", "stateful", "random", "learned"])
+@pytest.mark.parametrize(
+    "method", ["stateless", "stateful", "random", "learned", "jacobian"]
+)
 def test_killed_and_started_again_equals_uninterrupted(method, tmp_path):
     """SIGKILL in the third epoch; the second process ends where one run ends."""
     script = tmp_path / "run.py"

@@ -86,7 +86,11 @@ PACKAGES = [
     (mtl.heads, "head", mtl.heads.Head),
     (mtl.backbones, "backbone", mtl.backbones.Backbone),
     (mtl.architectures, "architecture", mtl.architectures.Architecture),
-    (mtl.balancers, "balancer", mtl.balancers.Balancer),
+    (
+        mtl.balancers,
+        "balancer",
+        (mtl.balancers.Balancer, mtl.balancers.JacobianBalancer),
+    ),
     (mtl.weightings, "loss weighting", mtl.weightings.LossWeighting),
 ]
 
