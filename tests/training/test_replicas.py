@@ -8,11 +8,9 @@ import tensorflow as tf
 import keras_mtl as mtl
 from tests.training import problems
 
+# With validation; `test_every_method.py` has every method on its own.
 METHODS = {
     "uncertainty": {"loss_weighting": "uncertainty"},
-    "dwa": {"loss_weighting": "dwa"},
-    "pcgrad": {"balancer": "pcgrad"},
-    "mgda": {"balancer": "mgda"},
     "cagrad": {"balancer": "cagrad", "loss_weighting": "uncertainty"},
     "every": {
         "balancer": "pcgrad",
@@ -22,6 +20,14 @@ METHODS = {
     "balanced_heads": {
         "balancer": "cagrad",
         "balancing": mtl.BalancingOptions(head_gradients="balanced", scale="sum"),
+    },
+    "features": {
+        "balancer": "mgda",
+        "balancing": mtl.BalancingOptions(scope="features"),
+    },
+    "layers": {
+        "balancer": "gradvac",
+        "balancing": mtl.BalancingOptions(scope="layers"),
     },
 }
 
