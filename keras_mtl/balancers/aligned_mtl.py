@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_mtl.balancers.balancer import Balancer, registry
-from keras_mtl.balancers.preference import preference_shares
+from keras_mtl.balancers.balancer import registry
+from keras_mtl.balancers.preference import PreferenceBalancer, preference_shares
 from keras_mtl.linalg import inverse_power
-from keras_mtl.utils.checks import check_choice, check_length, check_preference
+from keras_mtl.utils.checks import check_choice
 from keras_mtl.utils.types import Tensor
 
 _SCALES = ("min", "median", "rmse")
@@ -72,7 +72,7 @@ def aligned_mtl_weights(
 
 
 @registry.register("aligned_mtl")
-class AlignedMTL(Balancer):
+class AlignedMTL(PreferenceBalancer):
     """Makes the task gradients orthogonal and equally long, then averages them.
 
     Args:
@@ -104,16 +104,12 @@ class AlignedMTL(Balancer):
     """
 
     def __init__(self, preference: list | None = None, scale: str = "min"):
-        self.preference = check_preference("preference", preference)
+        super().__init__(preference)
         self.scale = check_choice("scale", scale, _SCALES)
-
-    def init_state(self, num_tasks):
-        check_length("preference", self.preference, num_tasks)
-        return {}
 
     def weights(self, gram, losses, active, state, seed):
         shares = preference_shares(self.preference, active, gram.dtype)
         return aligned_mtl_weights(gram, active, shares, self.scale), state
 
     def get_config(self):
-        return {"preference": self.preference, "scale": self.scale}
+        return {**super().get_config(), "scale": self.scale}

@@ -2,10 +2,9 @@
 
 from keras import ops
 
-from keras_mtl.balancers.balancer import Balancer, registry
-from keras_mtl.balancers.preference import preference_shares
+from keras_mtl.balancers.balancer import registry
+from keras_mtl.balancers.preference import PreferenceBalancer, preference_shares
 from keras_mtl.linalg import cosine, least_norm_solution, norms
-from keras_mtl.utils.checks import check_length, check_preference
 from keras_mtl.utils.types import Tensor
 
 
@@ -49,7 +48,7 @@ def config_weights(gram: Tensor, shares: Tensor) -> Tensor:
 
 
 @registry.register("config")
-class ConFIG(Balancer):
+class ConFIG(PreferenceBalancer):
     """Takes the direction whose cosine is the same to every task gradient.
 
     Its length is the sum of the projections of the task gradients on it, so that
@@ -80,16 +79,6 @@ class ConFIG(Balancer):
           matrix, gradients closer than its rounding error count as parallel.
     """
 
-    def __init__(self, preference: list | None = None):
-        self.preference = check_preference("preference", preference)
-
-    def init_state(self, num_tasks):
-        check_length("preference", self.preference, num_tasks)
-        return {}
-
     def weights(self, gram, losses, active, state, seed):
         shares = preference_shares(self.preference, active, gram.dtype)
         return config_weights(gram, shares), state
-
-    def get_config(self):
-        return {"preference": self.preference}

@@ -1,9 +1,8 @@
 """DualProj: the average gradient, moved until it conflicts with no task."""
 
-from keras_mtl.balancers.balancer import Balancer, registry
-from keras_mtl.balancers.preference import preference_shares
+from keras_mtl.balancers.balancer import registry
+from keras_mtl.balancers.preference import PreferenceBalancer, preference_shares
 from keras_mtl.linalg import dual_cone_projection
-from keras_mtl.utils.checks import check_length, check_preference
 from keras_mtl.utils.types import Tensor
 
 
@@ -36,7 +35,7 @@ def dualproj_weights(gram: Tensor, shares: Tensor) -> Tensor:
 
 
 @registry.register("dualproj")
-class DualProj(Balancer):
+class DualProj(PreferenceBalancer):
     """Projects the mean gradient to the nearest one that conflicts with no task.
 
     Args:
@@ -64,16 +63,6 @@ class DualProj(Balancer):
           without the margin that the authors' code adds.
     """
 
-    def __init__(self, preference: list | None = None):
-        self.preference = check_preference("preference", preference)
-
-    def init_state(self, num_tasks):
-        check_length("preference", self.preference, num_tasks)
-        return {}
-
     def weights(self, gram, losses, active, state, seed):
         shares = preference_shares(self.preference, active, gram.dtype)
         return dualproj_weights(gram, shares), state
-
-    def get_config(self):
-        return {"preference": self.preference}

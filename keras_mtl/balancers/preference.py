@@ -2,7 +2,28 @@
 
 from keras import ops
 
+from keras_mtl.balancers.balancer import Balancer
+from keras_mtl.utils.checks import check_length, check_preference
 from keras_mtl.utils.types import Tensor
+
+
+class PreferenceBalancer(Balancer):
+    """A balancer with a preference vector.
+
+    Args:
+        preference: List of one number `>= 0` per task, not all of them 0, or None for
+            equal preferences. `compile` compares its length with the tasks.
+    """
+
+    def __init__(self, preference: list | None = None):
+        self.preference = check_preference("preference", preference)
+
+    def init_state(self, num_tasks):
+        check_length("preference", self.preference, num_tasks)
+        return {}
+
+    def get_config(self):
+        return {"preference": self.preference}
 
 
 def preference_shares(preference: list | None, active: Tensor, dtype) -> Tensor:

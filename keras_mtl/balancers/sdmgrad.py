@@ -3,15 +3,14 @@
 import numpy as np
 from keras import ops
 
-from keras_mtl.balancers.balancer import Balancer, registry
+from keras_mtl.balancers.balancer import registry
+from keras_mtl.balancers.preference import PreferenceBalancer
 from keras_mtl.linalg import active_shares, simplex_projection, update_shares
 from keras_mtl.utils.checks import (
     check_count,
     check_decay,
-    check_length,
     check_non_negative,
     check_positive,
-    check_preference,
 )
 from keras_mtl.utils.types import Tensor
 
@@ -84,7 +83,7 @@ def sdmgrad_shares(
 
 
 @registry.register("sdmgrad")
-class SDMGrad(Balancer):
+class SDMGrad(PreferenceBalancer):
     """The shortest combination of the gradients, pulled towards the preferred one.
 
     The weights `(w + λ p) / (1 + λ)` lie between MGDA (`λ = 0`) and the preference `p`
@@ -135,10 +134,10 @@ class SDMGrad(Balancer):
         self.num_iterations = check_count("num_iterations", num_iterations)
         self.learning_rate = check_positive("learning_rate", learning_rate)
         self.momentum = check_decay("momentum", momentum)
-        self.preference = check_preference("preference", preference)
+        super().__init__(preference)
 
     def init_state(self, num_tasks):
-        check_length("preference", self.preference, num_tasks)
+        super().init_state(num_tasks)
         return {"shares": np.full(num_tasks, 1.0 / num_tasks)}
 
     def weights(self, gram, losses, active, state, seed):
@@ -165,5 +164,5 @@ class SDMGrad(Balancer):
             "num_iterations": self.num_iterations,
             "learning_rate": self.learning_rate,
             "momentum": self.momentum,
-            "preference": self.preference,
+            **super().get_config(),
         }

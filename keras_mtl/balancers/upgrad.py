@@ -2,10 +2,9 @@
 
 from keras import ops
 
-from keras_mtl.balancers.balancer import Balancer, registry
-from keras_mtl.balancers.preference import preference_shares
+from keras_mtl.balancers.balancer import registry
+from keras_mtl.balancers.preference import PreferenceBalancer, preference_shares
 from keras_mtl.linalg import dual_cone_projection
-from keras_mtl.utils.checks import check_length, check_preference
 from keras_mtl.utils.types import Tensor
 
 
@@ -42,7 +41,7 @@ def upgrad_weights(gram: Tensor, shares: Tensor) -> Tensor:
 
 
 @registry.register("upgrad")
-class UPGrad(Balancer):
+class UPGrad(PreferenceBalancer):
     """Projects every task gradient to where it conflicts with none, and averages.
 
     Args:
@@ -69,16 +68,6 @@ class UPGrad(Balancer):
           ours adds the rounding error of each entry.
     """
 
-    def __init__(self, preference: list | None = None):
-        self.preference = check_preference("preference", preference)
-
-    def init_state(self, num_tasks):
-        check_length("preference", self.preference, num_tasks)
-        return {}
-
     def weights(self, gram, losses, active, state, seed):
         shares = preference_shares(self.preference, active, gram.dtype)
         return upgrad_weights(gram, shares), state
-
-    def get_config(self):
-        return {"preference": self.preference}

@@ -3,9 +3,10 @@
 import numpy as np
 from keras import ops
 
-from keras_mtl.balancers.balancer import Balancer, registry
+from keras_mtl.balancers.balancer import registry
+from keras_mtl.balancers.preference import PreferenceBalancer
 from keras_mtl.linalg import active_shares, simplex_projection, update_shares
-from keras_mtl.utils.checks import check_length, check_positive, check_preference
+from keras_mtl.utils.checks import check_positive
 from keras_mtl.utils.types import Tensor
 
 
@@ -61,7 +62,7 @@ def validation_descent_shares(
 
 
 @registry.register("validation_descent")
-class ValidationDescent(Balancer):
+class ValidationDescent(PreferenceBalancer):
     """Weights learned on a validation half-batch, in the simplest one-step form.
 
     Half of each batch tells how a training step on the other half, with these task
@@ -100,10 +101,10 @@ class ValidationDescent(Balancer):
 
     def __init__(self, learning_rate: float = 0.01, preference: list | None = None):
         self.learning_rate = check_positive("learning_rate", learning_rate)
-        self.preference = check_preference("preference", preference)
+        super().__init__(preference)
 
     def init_state(self, num_tasks):
-        check_length("preference", self.preference, num_tasks)
+        super().init_state(num_tasks)
         return {"shares": np.full(num_tasks, 1.0 / num_tasks)}
 
     def weights(self, gram, losses, active, state, seed):
@@ -118,4 +119,4 @@ class ValidationDescent(Balancer):
         return count * shares, {"shares": update_shares(stored, shares, active)}
 
     def get_config(self):
-        return {"learning_rate": self.learning_rate, "preference": self.preference}
+        return {"learning_rate": self.learning_rate, **super().get_config()}
