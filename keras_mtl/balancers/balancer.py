@@ -68,8 +68,8 @@ class JacobianBalancer:
     """Combines the task gradients themselves, where their Gram matrix is not enough.
 
     As a `Balancer` it holds configuration only, and the model keeps its state. It
-    gives a gradient and no task weights, so what needs those (`every`, `scale`,
-    `head_gradients="balanced"`) is an error at `compile`.
+    gives a gradient and no task weights, so what needs those (`every`, `scope`,
+    `scale`, `head_gradients="balanced"`) is an error at `compile`.
 
     The Jacobian comes in column blocks, one per shared variable. It is there for
     every balancer, `num_tasks` gradients of the shared variables; a method that

@@ -9,8 +9,6 @@ from keras_mtl.balancers.balancer import Balancer, registry
 from keras_mtl.utils.checks import check_decay
 from keras_mtl.utils.types import Tensor
 
-_PREFIX = "balancer_"
-
 
 def cr_mogm_weights(
     weights: Tensor, last: Tensor, active: Tensor, alpha: float
@@ -86,23 +84,28 @@ class CRMOGM(Balancer):
         self.alpha = check_decay("alpha", alpha)
         self.batch_parts = self.balancer.batch_parts
 
+    @property
+    def _prefix(self):
+        # With its name: the state of another balancer must not pass for its own.
+        return f"{type(self.balancer).__name__}_"
+
     def init_state(self, num_tasks):
         inner = self.balancer.init_state(num_tasks)
         return {
             "task_weights": np.full(num_tasks, np.nan),
-            **{_PREFIX + key: value for key, value in inner.items()},
+            **{self._prefix + key: value for key, value in inner.items()},
         }
 
     def weights(self, gram, losses, active, state, seed):
         inner = {
-            key.removeprefix(_PREFIX): value
+            key.removeprefix(self._prefix): value
             for key, value in state.items()
-            if key.startswith(_PREFIX)
+            if key.startswith(self._prefix)
         }
         weights, inner = self.balancer.weights(gram, losses, active, inner, seed)
         last = ops.cast(state["task_weights"], weights.dtype)
         weights, kept = cr_mogm_weights(weights, last, active, self.alpha)
-        inner = {_PREFIX + key: value for key, value in inner.items()}
+        inner = {self._prefix + key: value for key, value in inner.items()}
         return weights, {"task_weights": kept, **inner}
 
     def get_config(self):

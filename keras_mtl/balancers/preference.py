@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_mtl.balancers.balancer import Balancer
+from keras_mtl.linalg import active_shares
 from keras_mtl.utils.checks import check_length, check_preference
 from keras_mtl.utils.types import Tensor
 
@@ -39,14 +40,12 @@ def preference_shares(preference: list | None, active: Tensor, dtype) -> Tensor:
         dtype: Of the result.
 
     Returns:
-        Tensor of shape `(num_tasks,)`, 0 where no active task is preferred.
+        Tensor of shape `(num_tasks,)`; equal shares where no active task is preferred.
 
     Example:
     >>> active = ops.array([True, True, False])
     >>> ops.convert_to_numpy(preference_shares([1, 3, 4], active, "float32"))
     array([0.25, 0.75, 0.  ], dtype=float32)
     """
-    shares = ops.cast(active, dtype)
-    if preference is not None:
-        shares = shares * ops.convert_to_tensor(preference, dtype)
-    return ops.divide_no_nan(shares, ops.sum(shares))
+    wanted = preference or [1.0] * active.shape[0]
+    return active_shares(ops.convert_to_tensor(wanted, dtype), active)

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl.balancers.balancer import registry
-from keras_mtl.balancers.preference import PreferenceBalancer
+from keras_mtl.balancers.preference import PreferenceBalancer, preference_shares
 from keras_mtl.linalg import active_shares, simplex_projection, update_shares
 from keras_mtl.utils.checks import (
     check_count,
@@ -142,8 +142,7 @@ class SDMGrad(PreferenceBalancer):
 
     def weights(self, gram, losses, active, state, seed):
         stored = ops.cast(state["shares"], gram.dtype)
-        wanted = self.preference or [1.0] * gram.shape[0]
-        preference = active_shares(ops.array(wanted, dtype=gram.dtype), active)
+        preference = preference_shares(self.preference, active, gram.dtype)
         shares = sdmgrad_shares(
             gram,
             active_shares(stored, active),

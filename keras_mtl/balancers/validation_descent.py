@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl.balancers.balancer import registry
-from keras_mtl.balancers.preference import PreferenceBalancer
+from keras_mtl.balancers.preference import PreferenceBalancer, preference_shares
 from keras_mtl.linalg import active_shares, simplex_projection, update_shares
 from keras_mtl.utils.checks import check_positive
 from keras_mtl.utils.types import Tensor
@@ -109,8 +109,7 @@ class ValidationDescent(PreferenceBalancer):
 
     def weights(self, gram, losses, active, state, seed):
         stored = ops.cast(state["shares"], gram.dtype)
-        wanted = self.preference or [1.0] * gram.shape[0]
-        preference = active_shares(ops.array(wanted, dtype=gram.dtype), active)
+        preference = preference_shares(self.preference, active, gram.dtype)
         shares = active_shares(stored, active)
         shares = validation_descent_shares(
             gram, shares, preference, active, self.learning_rate

@@ -15,8 +15,9 @@ _HEAD = """\
 Start with fixed weights; they are hard to beat when tuned. Then try these, and compare
 on validation data. Any loss weighting goes with any balancer:
 `model.compile("adam", loss_weighting="uncertainty", balancer="cagrad")`. In the costs,
-`num_tasks` is the number of tasks. A balancer's backward passes are spent only at the
-steps that balance; with `BalancingOptions(every=10)` that is every tenth.
+`num_tasks` is the number of tasks. A balancer of the Gram matrix spends its backward
+passes only at the steps that balance; with `BalancingOptions(every=10)` that is every
+tenth.
 """
 
 

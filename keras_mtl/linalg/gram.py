@@ -11,65 +11,83 @@ from keras_mtl.utils.types import Tensor
 RIDGE = {"float32": 2e-6, "float64": 1e-12}
 
 
-def gram_matrix(blocks: list[Tensor]) -> Tensor:
-    """Gram matrix `J @ J.T` of a Jacobian that is given in column blocks.
+# Up to this many tasks, products of pairs of rows cost less than a copy of the rows
+# into one matrix and its product (on CPUs by 4 times for two tasks).
+_FEW_TASKS = 8
+# The copies are made in pieces: so many rows, so many entries.
+_PIECE = (16, 2**17)
 
-    Matrix products sum in blocks; pairwise float32 dot products over millions of
-    entries lose four digits.
+
+def gram_matrix(blocks: list[list[Tensor | None] | Tensor]) -> Tensor:
+    """Gram matrix `J @ J.T` of a Jacobian whose rows come in pieces.
+
+    Sums run over pairs of products, or by matrix products, in blocks: long float32
+    dot products that add up entry by entry lose four digits.
 
     Args:
-        blocks: Non-empty list of tensors of shape `(num_tasks, entries)`.
+        blocks: Non-empty list of tensors of shape `(num_tasks, entries)`, or of lists
+            of one vector per task, not all of them `None`, which stands for zeros.
 
     Returns:
         Tensor of shape `(num_tasks, num_tasks)`.
 
-    Cost: one pass over the blocks, `num_tasks ** 2` multiplications per entry.
+    Cost: `num_tasks * (num_tasks + 1) / 2` products of two rows.
     """
-    total = _outer(blocks[0])
-    for block in blocks[1:]:
-        total = total + _outer(block)
-    return total
+    blocks = [b if isinstance(b, list) else ops.unstack(b) for b in blocks]
+    by_rows = _by_pairs if len(blocks[0]) <= _FEW_TASKS else _by_matrices
+    grams = [by_rows(piece) for block in blocks for piece in _pieces(block)]
+    return sum(grams[1:], grams[0])
 
 
-def _outer(block):
-    num_tasks = block.shape[0]
-    if num_tasks < 12:
-        return ops.matmul(block, ops.transpose(block))
-    # With more rows TensorFlow's plain product of so long matrices is slow on CPUs
-    # (3 times at 32 tasks); over two axes it takes the batched one.
-    block = ops.reshape(block, (num_tasks, 1, -1))
-    return ops.einsum("iap,jap->ij", block, block)
+def _pieces(block):
+    """The block in pieces of a few megabytes; as it is with few tasks."""
+    size = next(row.shape[0] for row in block if row is not None)
+    length = _PIECE[1]
+    if len(block) <= _FEW_TASKS or size is None or size <= length:
+        return [block]
+    return [
+        [None if row is None else row[start : start + length] for row in block]
+        for start in range(0, size, length)
+    ]
 
 
-def gram_of_rows(blocks: list[list[Tensor | None]]) -> Tensor:
-    """Gram matrix of a Jacobian whose rows are vectors of their own.
+def _by_pairs(rows):
+    zero = ops.zeros((), next(row.dtype for row in rows if row is not None))
 
-    For few tasks. Where the rows are not in one matrix already, products of pairs
-    cost less than the copy; their sums run over blocks too.
+    def product(a, b):
+        return zero if a is None or b is None else ops.sum(a * b)
 
-    Args:
-        blocks: Non-empty list of lists of one vector per task, `None` for zero.
+    upper = {
+        (i, j): product(a, b)
+        for i, a in enumerate(rows)
+        for j, b in enumerate(rows)
+        if i <= j
+    }
+    return _symmetric(upper, len(rows), ops.stack)
 
-    Returns:
-        Tensor of shape `(num_tasks, num_tasks)`.
 
-    Cost: `num_tasks * (num_tasks + 1) / 2` products of two vectors.
-    """
-    num_tasks = len(blocks[0])
-    upper = {}
-    for i in range(num_tasks):
-        for j in range(i, num_tasks):
-            pairs = [(rows[i], rows[j]) for rows in blocks]
-            products = [
-                ops.sum(a * b) for a, b in pairs if a is not None and b is not None
-            ]
-            upper[i, j] = sum(products[1:], products[0]) if products else 0.0
-    return ops.stack(
-        [
-            ops.stack([upper[min(i, j), max(i, j)] for j in range(num_tasks)])
-            for i in range(num_tasks)
-        ]
-    )
+def _by_matrices(rows):
+    zeros = next(ops.zeros_like(row) for row in rows if row is not None)
+    rows = [zeros if row is None else row for row in rows]
+    starts = range(0, len(rows), _PIECE[0])
+    parts = [ops.stack(rows[start : start + _PIECE[0]]) for start in starts]
+    upper = {
+        (i, j): ops.matmul(a, ops.transpose(b))
+        for i, a in enumerate(parts)
+        for j, b in enumerate(parts)
+        if i <= j
+    }
+    return _symmetric(upper, len(parts), ops.concatenate)
+
+
+def _symmetric(upper, size, join):
+    """The matrix of entries, or blocks, on and above the diagonal."""
+
+    def entry(i, j):
+        return upper[i, j] if i <= j else ops.transpose(upper[j, i])
+
+    rows = [join([entry(i, j) for j in range(size)], axis=-1) for i in range(size)]
+    return join(rows, axis=0)
 
 
 def norms(gram: Tensor) -> Tensor:

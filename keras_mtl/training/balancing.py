@@ -49,7 +49,7 @@ class View:
         Args:
             task_weights: Tensor of shape `(num_groups, num_tasks)`.
             balanced_heads: Whether they weight the tasks' own variables, too (with
-                the mean over the groups).
+                the mean over the groups that the task reaches).
         """
         found, row_weights = self.gradients, task_weights
         if self.shares is not None:
@@ -62,8 +62,15 @@ class View:
             found,
             [row_weights[group_of[i]] for i in range(len(found.shared))],
             self.reach.own,
-            tf.reduce_mean(task_weights, axis=0) if balanced_heads else None,
+            self._of_heads(task_weights) if balanced_heads else None,
         )
+
+    def _of_heads(self, task_weights):
+        """One weight per task; 1 for a task that shares nothing."""
+        reaching = tf.constant(self.reach.reaching, task_weights.dtype)
+        count = tf.reduce_sum(reaching, axis=0)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(task_weights * reaching, 0), count)
+        return tf.where(count > 0, mean, tf.ones_like(mean))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +87,7 @@ class FeatureView(View):
 
     def weighted(self, task_weights: Tensor, balanced_heads: bool) -> dict[int, Tensor]:
         """As in `View`, with one backward pass from the features on."""
-        own_weights = task_weights[0] if balanced_heads else None
+        own_weights = self._of_heads(task_weights) if balanced_heads else None
         weights = [task_weights[0]] * len(self.features)
         combined = gradients.combine(
             self.gradients, weights, self.reach.own, own_weights
@@ -236,7 +243,7 @@ def _own_of_whole(own, shares):
     """Gradients of task variables over the whole batch, from those of its halves."""
     num_tasks = len(own) // 2
     scaled = [
-        [None if g is None else g * tf.cast(share, g.dtype) for g in row]
+        [None if g is None else gradients.scaled(g, share) for g in row]
         for row, share in zip(own, shares, strict=True)
     ]
     halves = zip(scaled[:num_tasks], scaled[num_tasks:], strict=True)

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from keras_mtl import distribution
-from keras_mtl.linalg import gram_matrix, gram_of_rows
+from keras_mtl.linalg import gram_matrix
 from keras_mtl.utils.types import Tensor
 
 
@@ -35,6 +36,12 @@ class Reach:
         """Number of entries of every shared variable."""
         return [variable.shape.num_elements() for variable in self.shared]
 
+    @property
+    def reaching(self) -> np.ndarray:
+        """Whether a task reaches a group, of shape `(num_groups, num_tasks)`."""
+        tasks = [set(positions) for positions in self.reached_shared]
+        return np.array([[bool(t & set(g)) for t in tasks] for g in self.groups])
+
     @classmethod
     def of(cls, variables_by_task: dict[str, list], variables: list) -> "Reach":
         """Reach from the variables that each task's output depends on."""
@@ -57,9 +64,6 @@ class Reach:
 
 # Below this many entries a variable joins the other small ones in one vector.
 _SMALL = 2**14
-# Up to this many tasks, products of pairs of gradients are faster than a copy of
-# all of them into one matrix and its product (on CPUs by 4 times for two tasks).
-_FEW_TASKS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +85,6 @@ class TaskGradients:
     shared: list[list[Tensor | None]]
     own: list[list[Tensor | None]]
     rows: list[Tensor | None]
-
-    @property
-    def few(self) -> bool:
-        """Whether pairs of gradients are handled faster than one matrix of all."""
-        return all(len(column) <= _FEW_TASKS for column in self.shared)
 
     @functools.cached_property
     def blocks(self) -> list[Tensor]:
@@ -205,10 +204,9 @@ def gram_of(gradients: TaskGradients, scale: Tensor | None, group: list[int]) ->
         scale: Factor that the gradients carry (loss scaling), or `None`.
         group: Positions of the shared variables that count.
     """
-    if gradients.few:
-        gram = gram_of_rows(_rows(gradients, group))
-    else:
-        gram = gram_matrix([_precise(gradients.blocks[i]) for i in group])
+    rows = _rows(gradients, group)
+    num_tasks = len(gradients.own)
+    gram = gram_matrix(rows) if rows else tf.zeros((num_tasks, num_tasks))
     if scale is None:
         return gram
     inverse = 1.0 / ops.cast(scale, gram.dtype)
@@ -220,6 +218,8 @@ def _rows(gradients, group):
     blocks, small = [], []
     for position in group:
         variable, column = gradients.variables[position], gradients.shared[position]
+        if all(g is None for g in column):
+            continue
         size = variable.shape.num_elements()
         if size is not None and size < _SMALL:
             small.append([_precise(_flatten(g, column, variable)) for g in column])
@@ -304,7 +304,7 @@ def combine(
     for task, row in enumerate(gradients.own):
         for variable, gradient in zip(own_variables[task], row, strict=True):
             if own_weights is not None and gradient is not None:
-                gradient = gradient * tf.cast(own_weights[task], gradient.dtype)
+                gradient = scaled(gradient, own_weights[task])
             combined[id(variable)] = gradient
     return combined
 
@@ -314,12 +314,21 @@ def _weighted_sum(gradients, position, weights):
     present = [g for g in column if g is not None]
     if not present:
         return None
-    weights = tf.cast(weights, present[0].dtype)
-    if gradients.few:
-        pairs = zip(column, tf.unstack(weights), strict=True)
-        return tf.add_n([g * weight for g, weight in pairs if g is not None])
-    total = tf.matmul(weights[None, :], gradients.blocks[position])
-    return tf.reshape(total, tf.shape(present[0]))
+    # In float32 at least: a weight may be beyond what float16 holds.
+    weights = tf.cast(weights, _precise(present[0]).dtype)
+    pairs = zip(column, tf.unstack(weights), strict=True)
+    total = tf.add_n([_precise(g) * weight for g, weight in pairs if g is not None])
+    return tf.cast(total, present[0].dtype)
+
+
+def scaled(
+    gradient: Tensor | tf.IndexedSlices, factor: Tensor
+) -> Tensor | tf.IndexedSlices:
+    """A gradient times a scalar; a sparse one stays sparse."""
+    if isinstance(gradient, tf.IndexedSlices):
+        values = scaled(gradient.values, factor)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient * tf.cast(factor, gradient.dtype)
 
 
 def add(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -117,18 +117,19 @@ def task_variables(model: keras.Model) -> dict[str, list]:
     return reach
 
 
-def shared_features(model: keras.Model) -> list[Tensor]:
-    """The tensors through which all tasks reach the part that they share.
+def shared_features(model: keras.Model, shared: list) -> list[Tensor]:
+    """The tensors through which all tasks reach the variables that they share.
 
-    A feature is a tensor that every task depends on and that some task's own part
-    takes as its input.
+    A feature is a tensor that every task depends on, that some task's own part takes
+    as its input, and that is made with shared variables.
 
     Args:
         model: Functional model with a dict of outputs, one per task.
+        shared: The shared variables.
 
     Raises:
-        ValueError: If there is no such cut: where some tasks share what others do
-            not reach, or where a shared layer comes after the features.
+        ValueError: If there is no such cut: where a task does not use a feature, one
+            feature is made from another, or something shared comes after them.
     """
     tasks_of: dict[int, set[str]] = {}
     tensors: dict[int, Tensor] = {}
@@ -136,34 +137,46 @@ def shared_features(model: keras.Model) -> list[Tensor]:
         for tensor in _ancestors(output):
             tensors[id(tensor)] = tensor
             tasks_of.setdefault(id(tensor), set()).add(name)
-    shared = {key for key, tasks in tasks_of.items() if len(tasks) > 1}
-    features = {id(t): t for t in model.output.values() if id(t) in shared}
-    of_shared: set[int] = set()
-    tasks_behind: dict[int, set[str]] = {}
+    cut = {id(t): t for t in model.output.values() if len(tasks_of[id(t)]) > 1}
+    own_layers = {}
     for key, tensor in tensors.items():
-        operation, node_index, _ = tensor._keras_history
-        if key in shared:
-            of_shared.add(id(operation))
+        if len(tasks_of[key]) > 1:
             continue
-        tasks_behind.setdefault(id(operation), set()).update(tasks_of[key])
+        operation, node_index, _ = tensor._keras_history
+        own_layers[id(operation)] = operation
         arguments = operation._inbound_nodes[node_index].input_tensors
-        features |= {id(t): t for t in arguments if id(t) in shared}
-    found = list(features.values())
-    by_all = all(len(tasks_of[id(t)]) == len(model.output) for t in found)
-    bypassed = of_shared & set(tasks_behind) or any(
-        len(tasks) > 1 for tasks in tasks_behind.values()
+        cut |= {id(t): t for t in arguments if len(tasks_of[id(t)]) > 1}
+    wanted = {id(v) for v in shared}
+    features = [t for t in cut.values() if wanted & _variables_behind(t)]
+    behind = set().union(*(_variables_behind(t) for t in features))
+    nested = any(
+        other is not feature and any(t is feature for t in _ancestors(other))
+        for feature in features
+        for other in features
     )
-    if not found or not by_all or bypassed:
+    after = {
+        id(v)
+        for operation in own_layers.values()
+        for v in getattr(operation, "trainable_variables", ())
+    }
+    by_all = all(len(tasks_of[id(t)]) == len(model.output) for t in features)
+    if not by_all or nested or not wanted <= behind or wanted & after:
         raise ValueError(
             "Expected all tasks to share the same features with "
             "`BalancingOptions(scope='features')`: one part of the model that every "
             "task passes through, and a part of its own for each. Received: features "
-            f"{sorted(t.name for t in found)}, of which the tasks "
-            f"{sorted(model.output)} do not all use each, or layers shared outside of "
-            "them. Give all heads the same feature (`Task.feature`), or use "
-            "scope='parameters'"
+            f"{sorted(t.name for t in features)}, of which the tasks "
+            f"{sorted(model.output)} do not all use each, or one is made from another, "
+            "or something shared comes after them. Give all heads the same feature "
+            "(`Task.feature`), or use scope='parameters'"
         )
-    return found
+    return features
+
+
+def _variables_behind(tensor):
+    """Ids of the trainable variables that a tensor is made with."""
+    layers, _ = upstream(tensor)
+    return {id(v) for layer in layers for v in layer.trainable_variables}
 
 
 def _ancestors(output):

@@ -134,7 +134,10 @@ class MultiTaskModel(keras.Model):
         reach = dataclasses.replace(reach, groups=groups)
         with_features = None
         if balancer is not None and options.scope == "features":
-            both = {"outputs": self.output, "features": shared_features(self)}
+            both = {
+                "outputs": self.output,
+                "features": shared_features(self, reach.shared),
+            }
             with_features = keras.Model(self.input, both)
         with self.distribute_strategy.scope():
             super().compile(

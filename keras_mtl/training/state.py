@@ -58,6 +58,7 @@ class MethodState:
     def __init__(self, tasks, weighting, balancer, optimizer, reach):
         num_tasks = len(tasks)
         self.num_groups = len(reach.groups)
+        self._reaching = reach.reaching
         self.num_tasks = num_tasks
         self.step = _variable(0, "step", "int64")
         self.seed = _variable(random.randint(1, 2**31 - 1), "seed", "int64")
@@ -142,7 +143,7 @@ class MethodState:
             return shown
         if self.task_weights is not None:
             weights = array(self.task_weights)
-            shown["task_weights"] = weights.mean(axis=0)
+            shown["task_weights"] = self._mean_over_groups(weights)
             if self.num_groups > 1:
                 shown["group_task_weights"] = weights
         cosine, conflicts, pairs, norms = array(self.records)
@@ -154,6 +155,12 @@ class MethodState:
                 "cosine": cosine / pairs,
                 "conflict_rate": conflicts[off].sum() / pairs[off].sum(),
             }
+
+    def _mean_over_groups(self, weights):
+        """Task weights over the groups that a task reaches; 1 if it reaches none."""
+        count = self._reaching.sum(axis=0)
+        total = np.where(self._reaching, weights, 0.0).sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), 1.0)
 
     def named_variables(self) -> dict[str, keras.Variable]:
         """All variables by the name under which they are saved."""

@@ -188,7 +188,7 @@ class TrainingStep:
         if not self._backs_off:
             view = view.without_nonfinite()
         losses = ops.cast(batch.losses, view.whole.dtype)
-        losses = tf.where(view.active, losses, tf.zeros_like(losses))
+        losses = _only(losses, view.active)
         by_gradients = isinstance(self.balancer, JacobianBalancer)
         rule = self._by_gradients if by_gradients else self._by_weights
         combined, new_state, assignments = rule(view, losses, scale, seed)
@@ -223,28 +223,31 @@ class TrainingStep:
         """The task gradients, weighted with fresh task weights of every group."""
         variables = self.state.balancer_state
         states = self.state.by_group({k: read(v) for k, v in variables.items()})
+        # A task that does not reach a group has no part in its balancing.
+        actives = tf.unstack(view.active[None, :] & self.reach.reaching)
         weights, new_states = [], []
-        for gram, group_state in zip(view.grams, states, strict=True):
+        for gram, active, group_state in zip(view.grams, actives, states, strict=True):
             fresh, new_state = self.balancer.weights(
-                gram, losses, view.active, group_state, seed
+                gram, _only(losses, active), active, group_state, seed
             )
-            weights.append(_rescaled(fresh, view.active, self.options.scale))
+            weights.append(_rescaled(fresh, active, self.options.scale))
             new_states.append(new_state)
         task_weights = tf.stack(weights)
         balanced_heads = self.options.head_gradients == "balanced"
         combined = view.weighted(task_weights, balanced_heads)
         variable = self.state.task_weights
         fresh = ops.cast(task_weights, variable.dtype)
-        kept = tf.where(view.active, fresh, read(variable))
+        kept = tf.where(tf.stack(actives), fresh, read(variable))
         return combined, self.state.of_groups(new_states), [(variable, kept)]
 
     def _by_gradients(self, view, losses, scale, seed):
         """What the balancer makes of the task gradients themselves."""
         state = {k: read(v) for k, v in self.state.balancer_state.items()}
+        active = view.active & self.reach.reaching[0]
         combined, new_state = balancing.combine_by_jacobian(
             view,
             lambda blocks: self.balancer.combine(
-                blocks, view.whole, losses, view.active, state, seed
+                blocks, view.whole, _only(losses, active), active, state, seed
             ),
             scale,
             self._backs_off,
@@ -403,6 +406,10 @@ class TrainingStep:
             return logs
 
         return checked_function
+
+
+def _only(losses, active):
+    return tf.where(active, losses, tf.zeros_like(losses))
 
 
 def _changes(variables: dict, values: dict) -> list[tuple[Any, Tensor]]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_mtl as mtl
 from keras_mtl.balancers import Balancer
 from tests.asserts import error_with
+from tests.balancers import samplers
 from tests.training import problems
 from tests.training.test_step import one_step, task_gradients
 
@@ -165,6 +166,135 @@ def test_features_that_not_all_tasks_share_are_an_error():
     with error_with(ValueError, "scope='features'", "Task.feature", "['a', 'b']"):
         model.compile("sgd", balancer="mgda", balancing=options(scope="features"))
     model.compile("sgd", balancer="mgda")
+
+
+def hand_built(kind):
+    """Models whose tasks do not share one cut."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6,))
+    trunk = keras.layers.Dense(8, activation="tanh", name="trunk")(x)
+    head = keras.layers.Dense(1, name="head_a")
+    other = keras.layers.Dense(1, name="head_b")
+    if kind == "cascade":  # The head of b sees what a says.
+        a = head(trunk)
+        b = other(keras.layers.Concatenate()([trunk, a]))
+    elif kind == "one from another":
+        second = keras.layers.Dense(8, name="second")(trunk)
+        a = head(keras.layers.Concatenate()([trunk, second]))
+        b = other(second)
+    elif kind == "shared in the heads":
+        tied = keras.layers.Dense(8, name="tied")
+        a, b = head(tied(trunk)), other(tied(keras.layers.Rescaling(-1)(trunk)))
+    else:  # A head sees the input, too.
+        a = head(keras.layers.Concatenate()([trunk, x]))
+        b = other(trunk)
+    tasks = [mtl.Task(n, mtl.heads.Regression(), metrics=[]) for n in "ab"]
+    return mtl.MultiTaskModel(x, {"a": a, "b": b}, tasks=tasks)
+
+
+@pytest.mark.parametrize("kind", ["cascade", "one from another", "shared in the heads"])
+def test_models_without_a_cut_are_an_error(kind):
+    with error_with(ValueError, "scope='features'", "Received: features"):
+        hand_built(kind).compile(
+            "sgd", balancer="mgda", balancing=options(scope="features")
+        )
+
+
+def test_a_head_may_see_the_input_besides_the_features(float64):
+    """With weights of 1 the update is that of the plain step."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(16, 6))
+    y = {name: rng.normal(size=(16, 1)) for name in "ab"}
+    found = one_step(
+        hand_built("input in a head"),
+        *(x, y),
+        balancer=Ones(),
+        balancing=options(scope="features"),
+    )
+    expected = one_step(hand_built("input in a head"), x, y)
+    assert problems.largest_difference(found, expected) < 1e-12
+
+
+class Large(Balancer):
+    """Task weights that float16 does not hold."""
+
+    def weights(self, gram, losses, active, state, seed):
+        return 1e6 * keras.ops.cast(active, gram.dtype), state
+
+
+def test_task_weights_may_be_beyond_float16():
+    """Features of a mixed precision model are float16."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = problems.model()
+        model.compile(
+            keras.optimizers.SGD(1e-2),
+            balancer=Large(),
+            balancing=options(scope="features"),
+            loss_weights=dict.fromkeys(problems.TASKS, 1e-6),
+        )
+        before = problems.weights(model)
+        model.fit(*problems.data(), epochs=2, verbose=0)
+        after = problems.weights(model)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(np.all(np.isfinite(w)) for w in after.values())
+    assert np.any(before["dense_0/kernel"] != after["dense_0/kernel"])
+
+
+# === Tasks that do not reach everything that is shared ===
+
+
+def partial_model():
+    """Tasks a and b share a network, c has one of its own."""
+    keras.utils.set_random_seed(0)
+    shared = problems.backbone(name="shared")
+    alone = mtl.backbones.MLP(input_shape=(6,), units=(8,), name="alone")
+    tasks = [mtl.Task(n, mtl.heads.Regression(), metrics=[]) for n in "abc"]
+    return mtl.build_model({"a": shared, "b": shared, "c": alone}, tasks)
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "upgrad", "krum", "pcgrad"])
+@pytest.mark.parametrize("heads", ["task", "balanced"])
+def test_a_task_that_shares_nothing_has_no_part_in_balancing(name, heads, float64):
+    rng = np.random.default_rng(0)
+    x = {"features": rng.normal(size=(16, 6))}
+    y = {n: rng.normal(size=(16, 1)) for n in "abc"}
+    model = partial_model()
+    literal = task_gradients(model, x, y)
+    balancing = options(head_gradients=heads)
+    found = one_step(model, x, y, balancer=name, balancing=balancing)
+    weights = model.balancing_state["task_weights"]
+    assert weights[2] == 1
+    shared = [path for path in literal[0] if path in literal[1]]
+    J = np.stack([np.concatenate([g[p].ravel() for p in shared]) for g in literal[:2]])
+    alone = samplers.weights(mtl.balancers.get(name), J)
+    np.testing.assert_allclose(weights[:2], alone, rtol=1e-9)
+    for path in literal[2]:
+        np.testing.assert_allclose(found[path], literal[2][path], atol=1e-12)
+
+
+def test_a_group_is_balanced_by_the_tasks_that_reach_it(float64):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6,))
+    low = keras.layers.Dense(8, name="low")(x)
+    high = keras.layers.Dense(8, name="high")(low)
+    tasks = [mtl.Task(n, mtl.heads.Regression(), metrics=[]) for n in "abc"]
+    heads = [keras.layers.Dense(1, name=f"head_{n}") for n in "abc"]
+    outputs = {"a": heads[0](low), "b": heads[1](high), "c": heads[2](high)}
+    model = mtl.MultiTaskModel(x, outputs, tasks=tasks)
+    rng = np.random.default_rng(0)
+    y = {n: rng.normal(size=(16, 1)) for n in "abc"}
+    found = one_step(
+        model,
+        *(rng.normal(size=(16, 6)), y),
+        balancer="mgda",
+        balancing=options(scope="layers"),
+    )
+    assert np.abs(found["high/kernel"]).max() > 0
+    weights = model.balancing_state["group_task_weights"][1]
+    assert weights[0] == 1  # as it was
+    assert weights[1:].sum() == pytest.approx(1)
 
 
 # === Groups of layers ===
