@@ -67,7 +67,8 @@ class FairGrad(Balancer):
 
     Reference:
         - [Ban & Ji, 2024](https://arxiv.org/abs/2402.15638), Algorithm 1. The
-          authors' code solves by least squares.
+          authors' code solves by least squares, and multiplies the update by the number
+          of tasks, which `BalancingOptions.scale` is for here.
     """
 
     def __init__(self, alpha: float = 1.0):
