@@ -100,4 +100,4 @@ def test_an_instance_is_taken_as_it_is():
     inner = mtl.balancers.CAGrad(c=0.25)
     assert make(inner).balancer is inner
     assert set(make(inner).init_state(2)) == {"task_weights"}
-    assert set(make("gradvac").init_state(2)) == {"task_weights", "balancer_target"}
+    assert set(make("gradvac").init_state(2)) == {"task_weights", "GradVac_target"}
