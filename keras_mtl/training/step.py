@@ -165,11 +165,9 @@ class TrainingStep:
     def _reused(self, tape, batch, factors, scale, seed):
         """One backward pass with the task weights of the last balancing step."""
         seeds = batch.seeds(factors)
-        weights = tf.unstack(read(self.state.task_weights)[0])
-        weighted = [
-            None if s is None else s * tf.cast(w, s.dtype)
-            for s, w in zip(seeds, weights, strict=True)
-        ]
+        # Weighted before the cast to the outputs' dtype, which may be float16.
+        weights = tf.cast(read(self.state.task_weights)[0], factors.dtype)
+        weighted = batch.seeds(factors * weights)
         shared = self.reach.shared
         own = [v for row in self.reach.own for v in row]
         outputs, weighted_seeds = batch.present(weighted)
