@@ -4,6 +4,7 @@ from keras_mtl.linalg.cone import dual_cone_projection, proportional_point
 from keras_mtl.linalg.gram import (
     cosine,
     gram_matrix,
+    gram_of_products,
     inverse_power,
     least_norm_solution,
     norms,
@@ -21,6 +22,7 @@ __all__ = [
     "cosine",
     "dual_cone_projection",
     "gram_matrix",
+    "gram_of_products",
     "inverse_power",
     "least_norm_solution",
     "min_norm_point",

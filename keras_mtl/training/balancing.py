@@ -9,6 +9,7 @@ from keras_mtl import distribution
 from keras_mtl.training import gradients
 from keras_mtl.training.batch import Batch
 from keras_mtl.training.gradients import Reach, TaskGradients
+from keras_mtl.training.tape import Tape, add
 from keras_mtl.utils.types import State, Tensor
 
 
@@ -78,11 +79,11 @@ class FeatureView(View):
     """The task gradients on the features that all tasks share.
 
     Attributes:
-        tape: Persistent tape that recorded the forward pass.
+        tape: Tape that recorded the forward pass.
         features: The features, which `gradients.shared` are the gradients of.
     """
 
-    tape: tf.GradientTape
+    tape: Tape
     features: list[Tensor]
 
     def weighted(self, task_weights: Tensor, balanced_heads: bool) -> dict[int, Tensor]:
@@ -97,33 +98,35 @@ class FeatureView(View):
             (f, s) for f, s in zip(self.features, seeds, strict=True) if s is not None
         ]
         shared = self.reach.shared
-        found = gradients.backward(
-            self.tape, [f for f, _ in pairs], [s for _, s in pairs], shared
-        )
+        found = self.tape.gradient([f for f, _ in pairs], [s for _, s in pairs], shared)
         return combined | gradients.reduced(shared, found)
 
 
 def view_whole(
-    tape: tf.GradientTape,
+    tape: Tape,
     batch: Batch,
     factors: Tensor,
     scale: Tensor | None,
     reach: Reach,
     sparse: bool,
+    in_factors: bool,
 ) -> View:
     """The task gradients of the whole batch, one backward pass per task.
 
     Args:
-        tape: Persistent tape that recorded the forward pass.
+        tape: Tape that recorded the forward pass.
         batch: The batch.
         factors: Tensor of shape `(num_tasks,)`, weights of the losses, times the
             loss scale.
         scale: Factor of the loss scaling, or `None`.
         reach: Which task reaches which variable.
         sparse: Whether the gradients of embeddings may stay sparse.
+        in_factors: Whether those of kernels may stay in two factors.
     """
     seeds = batch.seeds(factors)
-    found = gradients.task_gradients(tape, batch.outputs, seeds, reach, sparse)
+    found = gradients.task_gradients(
+        tape, batch.outputs, seeds, reach, sparse, in_factors
+    )
     grams = [gradients.gram_of(found, scale, group) for group in reach.groups]
     finite = tf.math.is_finite(tf.linalg.diag_part(tf.add_n(grams)))
     active = batch.active & finite
@@ -132,7 +135,7 @@ def view_whole(
 
 
 def view_features(
-    tape: tf.GradientTape,
+    tape: Tape,
     batch: Batch,
     factors: Tensor,
     scale: Tensor | None,
@@ -144,7 +147,7 @@ def view_features(
     replicas add up to that of the global batch.
 
     Args:
-        tape: Persistent tape that recorded the forward pass.
+        tape: Tape that recorded the forward pass.
         batch: The batch.
         factors: As in `view_whole`.
         scale: As in `view_whole`.
@@ -155,14 +158,13 @@ def view_features(
     own = []
     seeds = batch.seeds(factors)
     for task, (output, seed) in enumerate(zip(batch.outputs, seeds, strict=True)):
-        sources = features + gradients.raw(reach.own[task])
-        row = [None] * len(sources)
-        if output is not None:
-            row = tape.gradient(output, sources, output_gradients=seed)
+        there = [] if output is None else [output]
+        row = tape.gradient(there, [seed], features + reach.own[task])
         for column, gradient in zip(columns, row, strict=False):
             column[task] = gradient
         own.append(row[len(features) :])
-    found = TaskGradients(features, columns, own, [None] * len(features))
+    nothing = [None] * len(features)
+    found = TaskGradients(features, columns, own, nothing, nothing)
     gram = gradients.gram_of(found, scale, list(range(len(features))))
     present = [g for row in own for g in row if g is not None]
     gram, *reduced = distribution.all_reduce_sum([gram, *present])
@@ -185,13 +187,14 @@ def view_features(
 
 
 def view_halves(
-    tape: tf.GradientTape,
+    tape: Tape,
     batch: Batch,
     parts: Batch,
     factors: Tensor,
     scale: Tensor | None,
     reach: Reach,
     sparse: bool,
+    in_factors: bool,
 ) -> View:
     """The task gradients of both halves of a batch, two backward passes per task.
 
@@ -199,20 +202,23 @@ def view_halves(
     counts, so it needs no pass of its own.
 
     Args:
-        tape: Persistent tape that recorded the forward pass.
+        tape: Tape that recorded the forward pass.
         batch: The whole batch.
         parts: Its two halves, see `keras_mtl.training.batch.halves`.
         factors: As in `view_whole`.
         scale: As in `view_whole`.
         reach: As in `view_whole`.
         sparse: As in `view_whole`.
+        in_factors: As in `view_whole`.
     """
     num_tasks = len(reach.own)
     twice = dataclasses.replace(
         reach, own=reach.own * 2, reached_shared=reach.reached_shared * 2
     )
     seeds = parts.seeds(tf.tile(factors, [2]))
-    found = gradients.task_gradients(tape, parts.outputs, seeds, twice, sparse)
+    found = gradients.task_gradients(
+        tape, parts.outputs, seeds, twice, sparse, in_factors
+    )
     grams = [gradients.gram_of(found, scale, group) for group in reach.groups]
     finite = tf.math.is_finite(tf.linalg.diag_part(tf.add_n(grams)))
     finite = tf.reduce_all(tf.reshape(finite, (2, num_tasks)), axis=0)
@@ -248,7 +254,7 @@ def _own_of_whole(own, shares):
     ]
     halves = zip(scaled[:num_tasks], scaled[num_tasks:], strict=True)
     return [
-        [gradients.add(a, b) for a, b in zip(first, second, strict=True)]
+        [add(a, b) for a, b in zip(first, second, strict=True)]
         for first, second in halves
     ]
 

@@ -12,8 +12,10 @@ from keras_mtl import distribution
 from keras_mtl.balancers import JacobianBalancer
 from keras_mtl.task import Task
 from keras_mtl.training.gradients import Reach
+from keras_mtl.training.graph import all_layers
 from keras_mtl.training.losses import check_loss
 from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.tape import can_be_cut
 from keras_mtl.training.trackers import TaskMetrics
 from keras_mtl.utils.checks import check_keys
 
@@ -153,6 +155,25 @@ def groups_of(scope: str | dict[str, list[str]], shared: list) -> list[list[int]
         )
     rest = [i for i in range(len(shared)) if i not in grouped]
     return groups + ([rest] if rest else [])
+
+
+def layers_to_cut(
+    model: keras.Model, balancer: Any, options: BalancingOptions, reach: Reach
+) -> list[keras.layers.Dense]:
+    """The shared dense layers that all tasks pass backwards together.
+
+    None where there is nothing to pass task by task; nor on several replicas, whose
+    threads trace one layer at the same time.
+    """
+    together = options.engine == "auto" and options.scope != "features"
+    if balancer is None or not together or distribution.num_replicas() > 1:
+        return []
+    shared = {id(variable) for variable in reach.shared}
+    return [
+        layer
+        for layer in all_layers(model)
+        if can_be_cut(layer) and id(layer.kernel) in shared
+    ]
 
 
 def check_balancing(options: BalancingOptions, balancer: Any) -> None:

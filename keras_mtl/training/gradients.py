@@ -9,7 +9,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mtl import distribution
-from keras_mtl.linalg import gram_matrix
+from keras_mtl.linalg import gram_matrix, gram_of_products
+from keras_mtl.training.tape import Tape, add
 from keras_mtl.utils.types import Tensor
 
 
@@ -64,6 +65,8 @@ class Reach:
 
 # Below this many entries a variable joins the other small ones in one vector.
 _SMALL = 2**14
+# From so many tasks on kernels' gradients stay in factors for batches of any size.
+_MANY_TASKS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +77,20 @@ class TaskGradients:
         variables: The shared variables (or features).
         shared: Per shared variable, one gradient per task, `None` for tasks that do
             not reach it. Sparse gradients are here by their values, at the rows
-            below.
+            below; those of some kernels by their second factor.
         own: Per task, the gradients of its own variables (`None` where a variable
             got no gradient).
         rows: Per shared variable, the rows that its gradients are the values of,
             the same for all tasks and each once; `None` for dense gradients.
+        inputs: Per shared variable, the first factor of its gradients, the same for
+            all tasks: they are `inputsᵀ @ shared`. `None` for ordinary gradients.
     """
 
     variables: list
     shared: list[list[Tensor | None]]
     own: list[list[Tensor | None]]
     rows: list[Tensor | None]
+    inputs: list[Tensor | None]
 
     @functools.cached_property
     def blocks(self) -> list[Tensor]:
@@ -103,20 +109,6 @@ class TaskGradients:
         return dataclasses.replace(self, shared=columns[:count], own=columns[count:])
 
 
-def raw(variables: list) -> list:
-    """The TensorFlow variables behind Keras variables."""
-    return [v.value for v in variables]
-
-
-def backward(
-    tape: tf.GradientTape, outputs: list, seeds: list, variables: list
-) -> list:
-    """One backward pass: the sum over outputs of `seedᵀ ∂output / ∂variable`."""
-    if not variables or not outputs:
-        return [None] * len(variables)
-    return tape.gradient(outputs, raw(variables), output_gradients=seeds)
-
-
 def reduced(variables: list, found: list) -> dict[int, Tensor | None]:
     """Gradients by the `id` of their variable, summed over the replicas."""
     present = [g for g in found if g is not None]
@@ -128,39 +120,89 @@ def reduced(variables: list, found: list) -> dict[int, Tensor | None]:
 
 
 def task_gradients(
-    tape: tf.GradientTape, outputs: list, seeds: list, reach: Reach, sparse: bool
+    tape: Tape,
+    outputs: list,
+    seeds: list,
+    reach: Reach,
+    sparse: bool,
+    in_factors: bool,
 ) -> TaskGradients:
     """One backward pass per task; the gradients of the global batch.
 
     One collective sums them over the replicas.
 
     Args:
-        tape: Persistent tape that recorded the forward pass.
+        tape: Tape that recorded the forward pass.
         outputs: Raw output per task, `None` for a task that this batch lacks.
         seeds: Gradient of the task's loss with respect to its output, per task.
         reach: Which task reaches which variable.
         sparse: Whether the gradients of embeddings may stay sparse.
+        in_factors: Whether those of kernels may stay in two factors, on one replica.
     """
+    there = [[] if output is None else [output] for output in outputs]
+    per_task = zip(reach.reached_shared, reach.own, strict=True)
+    sources = [[reach.shared[i] for i in reached] + own for reached, own in per_task]
+    rows, slopes = tape.gradients(there, [[seed] for seed in seeds], sources)
     shared: list[list] = [[None] * len(outputs) for _ in reach.shared]
     own = []
-    for task, (output, seed) in enumerate(zip(outputs, seeds, strict=True)):
-        positions = reach.reached_shared[task]
-        if output is None:
-            own.append([None] * len(reach.own[task]))
-            continue
-        sources = [reach.shared[i] for i in positions] + reach.own[task]
-        row = backward(tape, [output], [seed], sources)
+    for task, (row, positions) in enumerate(
+        zip(rows, reach.reached_shared, strict=True)
+    ):
         for position, gradient in zip(positions, row, strict=False):
             shared[position][task] = gradient
         own.append(row[len(positions) :])
+    inputs: list[Tensor | None] = [None] * len(shared)
+    for position, variable in enumerate(reach.shared):
+        calls = [
+            (tap, found)
+            for tap, found in zip(tape.taps, slopes, strict=True)
+            if tap.variable is variable
+        ]
+        if in_factors and _stay_factors(calls, shared[position]):
+            [(tap, shared[position])] = calls
+            inputs[position] = tap.inputs
+        else:
+            shared[position] = _with_products(shared[position], calls)
     if not sparse:
         shared = [[_dense(g) for g in column] for column in shared]
-    found = TaskGradients(reach.shared, shared, own, [None] * len(shared))
+    found = TaskGradients(reach.shared, shared, own, [None] * len(shared), inputs)
     found = found.map(distribution.all_reduce_sum)
     aligned = [_aligned(column) for column in found.shared]
     return dataclasses.replace(
         found, shared=[c for c, _ in aligned], rows=[rows for _, rows in aligned]
     )
+
+
+def _with_products(column, calls):
+    """Gradients of a kernel, with what it gets by the calls of its layer."""
+    for tap, slopes in calls:
+        products = [None if s is None else tap.gradient(s) for s in slopes]
+        column = [add(g, p) for g, p in zip(column, products, strict=True)]
+    return column
+
+
+def _stay_factors(calls, column):
+    """Whether a kernel's gradients stay in two factors: if that is cheaper.
+
+    Where batches may have any size the graph chooses at each, so far as the Gram
+    matrix goes; the one product more in the end is small beside those of many tasks.
+    """
+    if len(calls) != 1 or any(g is not None for g in column):
+        return False  # The gradient is no single product.
+    [(tap, slopes)] = calls
+    if tap.inputs.dtype.size < 4:
+        return False
+    num_tasks = sum(slope is not None for slope in slopes)
+    rows, inputs = tap.inputs.shape
+    if rows is None:
+        return num_tasks >= _MANY_TASKS
+    return _factors_pay(rows, inputs, tap.kernel.shape[1], num_tasks)
+
+
+def _factors_pay(rows, inputs, units, num_tasks):
+    """Compares the multiplications that follow the backward passes."""
+    by_factors = rows * (inputs + num_tasks * units) + inputs * units
+    return by_factors < num_tasks * inputs * units
 
 
 def _dense(gradient):
@@ -204,16 +246,44 @@ def gram_of(gradients: TaskGradients, scale: Tensor | None, group: list[int]) ->
         scale: Factor that the gradients carry (loss scaling), or `None`.
         group: Positions of the shared variables that count.
     """
-    rows = _rows(gradients, group)
     num_tasks = len(gradients.own)
-    gram = gram_matrix(rows) if rows else tf.zeros((num_tasks, num_tasks))
+    factored = [i for i in group if gradients.inputs[i] is not None]
+    blocks = _blocks(gradients, [i for i in group if i not in factored])
+    grams = [gram_matrix(blocks)] if blocks else []
+    grams += [_gram_in_factors(gradients, position) for position in factored]
+    gram = sum(grams[1:], grams[0]) if grams else tf.zeros((num_tasks, num_tasks))
     if scale is None:
         return gram
     inverse = 1.0 / ops.cast(scale, gram.dtype)
     return gram * inverse * inverse
 
 
-def _rows(gradients, group):
+def _gram_in_factors(gradients, position):
+    """By the factors or by their products, whichever is cheaper for this batch."""
+    inputs, slopes = gradients.inputs[position], gradients.shared[position]
+    if inputs.shape[0] is not None:
+        return gram_of_products(inputs, slopes)
+    present = [slope for slope in slopes if slope is not None]
+    sizes = [tf.shape(inputs)[0], *gradients.variables[position].shape, len(present)]
+    rows, *others = [tf.cast(size, tf.float32) for size in sizes]
+
+    def by_products():
+        columns = [
+            None
+            if s is None
+            else tf.reshape(tf.matmul(inputs, s, transpose_a=True), [-1])
+            for s in slopes
+        ]
+        return gram_matrix([columns])
+
+    return tf.cond(
+        _factors_pay(rows, *others),
+        lambda: gram_of_products(inputs, slopes),
+        by_products,
+    )
+
+
+def _blocks(gradients, group):
     """Per block one vector per task; the small variables make one block together."""
     blocks, small = [], []
     for position in group:
@@ -267,7 +337,18 @@ def leave_out(gradients: TaskGradients, kept: Tensor) -> TaskGradients:
             lambda: [_where(k, g) for k, g in zip(flags, present, strict=True)],
         )
 
-    return gradients.map(cleaned)
+    # What is not finite in the inputs of a layer is so in the gradients of all tasks.
+    inputs = [
+        None
+        if x is None
+        else tf.cond(
+            tf.reduce_all(kept),
+            lambda x=x: x,
+            lambda x=x: _where(tf.math.is_finite(x), x),
+        )
+        for x in gradients.inputs
+    ]
+    return dataclasses.replace(gradients.map(cleaned), inputs=inputs)
 
 
 def _where(keep, gradient):
@@ -295,7 +376,9 @@ def combine(
     combined = {}
     for position, variable in enumerate(gradients.variables):
         total = _weighted_sum(gradients, position, task_weights[position])
-        rows = gradients.rows[position]
+        rows, inputs = gradients.rows[position], gradients.inputs[position]
+        if inputs is not None:
+            total = tf.matmul(inputs, total, transpose_a=True)
         if rows is not None:
             total = tf.IndexedSlices(
                 total, rows, tf.constant(tuple(variable.shape), rows.dtype)
@@ -329,10 +412,3 @@ def scaled(
         values = scaled(gradient.values, factor)
         return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
     return gradient * tf.cast(factor, gradient.dtype)
-
-
-def add(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """Sum of two gradients, either of which may be absent."""
-    if gradient is None or other is None:
-        return other if gradient is None else gradient
-    return tf.convert_to_tensor(gradient) + tf.convert_to_tensor(other)

@@ -103,6 +103,12 @@ def _narrow(tensor, made):
     return made[id(tensor)]
 
 
+def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers that its outputs are made with, those of nested models included."""
+    found = [upstream(output)[0] for output in model.output.values()]
+    return list({id(layer): layer for layers in found for layer in layers}.values())
+
+
 def task_variables(model: keras.Model) -> dict[str, list]:
     """Trainable variables that reach each output, in the order of the model's.
 

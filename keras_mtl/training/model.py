@@ -158,6 +158,7 @@ class MultiTaskModel(keras.Model):
                 options=options,
                 loss_weights=fixed,
                 reach=reach,
+                cut=compiling.layers_to_cut(self, balancer, options, reach),
                 penalty=lambda: self.architecture.penalty(by_task),
                 with_features=with_features,
                 state=MethodState(tasks, weighting, balancer, self.optimizer, reach),

@@ -35,6 +35,12 @@ class BalancingOptions:
             `model.balancing_state["nonfinite"]`. `"raise"`: so, and training stops
             after the step with an error that names the task. Applies without a
             balancer too.
+        engine: How the task gradients are made; the numbers are the same up to
+            rounding. `"unrolled"`: one backward pass after the other. `"auto"`: so,
+            but on one replica all tasks pass the shared `Dense` layers of matrices
+            together, and where the batch is small beside the layer their kernels'
+            gradients are never formed: the Gram matrix comes from the inputs and
+            the gradients at the outputs of the layer.
 
     Example:
     >>> BalancingOptions(every=10).every
@@ -51,6 +57,7 @@ class BalancingOptions:
     head_gradients: str = "task"
     scale: str = "paper"
     on_nonfinite: str = "skip"
+    engine: str = "auto"
 
     def __post_init__(self):
         check_count("every", self.every)
@@ -66,6 +73,7 @@ class BalancingOptions:
         check_choice("head_gradients", self.head_gradients, ("task", "balanced"))
         check_choice("scale", self.scale, ("paper", "sum", "mean"))
         check_choice("on_nonfinite", self.on_nonfinite, ("skip", "raise"))
+        check_choice("engine", self.engine, ("auto", "unrolled"))
 
     def next_balancing(self, step: int) -> int:
         """The first step, from `step` on, that computes task weights.

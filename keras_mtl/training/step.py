@@ -17,6 +17,7 @@ from keras_mtl.training.batch import Batch, batch_rows, halves, measure
 from keras_mtl.training.gradients import Reach
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.state import MethodState, array, read
+from keras_mtl.training.tape import Tape, add
 from keras_mtl.training.trackers import LossTracker, TaskMetrics
 from keras_mtl.training.update import fused_update
 from keras_mtl.utils.types import Tensor
@@ -36,6 +37,7 @@ class TrainingStep:
         options: How the balancer is applied.
         loss_weights: Fixed weights, by task.
         reach: Which task reaches which variable.
+        cut: Shared dense layers that all tasks pass backwards together.
         with_features: The model with the shared features as further outputs, where
             they are what is balanced, or `None`.
         penalty: Function without arguments to a penalty on parameters, or `None`.
@@ -52,6 +54,7 @@ class TrainingStep:
     options: BalancingOptions
     loss_weights: list[float]
     reach: Reach
+    cut: list[keras.layers.Dense]
     with_features: keras.Model | None
     penalty: Any
     state: MethodState
@@ -94,7 +97,7 @@ class TrainingStep:
 
     def _update(self, data, gradient_rule):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape(persistent=True) as tape:
+        with Tape(self.cut if gradient_rule == self._balanced else []) as tape:
             outputs, features = self._forward(x)
             additional = self._additional_loss()
         batch = measure(self.tasks, outputs, y, sample_weight)
@@ -159,7 +162,7 @@ class TrainingStep:
         """Keras' own: one backward pass of the weighted sum."""
         outputs, seeds = batch.present(batch.seeds(factors))
         variables = self.reach.variables
-        found = gradients.backward(tape, outputs, seeds, variables)
+        found = tape.gradient(outputs, seeds, variables)
         return gradients.reduced(variables, found), None
 
     def _reused(self, tape, batch, factors, scale, seed):
@@ -171,12 +174,12 @@ class TrainingStep:
         shared = self.reach.shared
         own = [v for row in self.reach.own for v in row]
         outputs, weighted_seeds = batch.present(weighted)
-        found = gradients.backward(tape, outputs, weighted_seeds, shared)
+        found = tape.gradient(outputs, weighted_seeds, shared)
         heads = weighted if self.options.head_gradients == "balanced" else seeds
         # The pass through the heads for their own variables stops there: nothing
         # uses what it would send into the shared part, and the graph drops it.
         outputs, head_seeds = batch.present(heads)
-        found += gradients.backward(tape, outputs, head_seeds, own)
+        found += tape.gradient(outputs, head_seeds, own)
         return gradients.reduced(shared + own, found), None
 
     def _balanced(self, tape, batch, factors, scale, seed):
@@ -213,9 +216,13 @@ class TrainingStep:
         by_gradients = isinstance(self.balancer, JacobianBalancer)
         sparse = not by_gradients and not self.model.jit_compile
         if getattr(self.balancer, "batch_parts", 1) == 1:
-            return balancing.view_whole(tape, batch, factors, scale, reach, sparse)
+            return balancing.view_whole(
+                tape, batch, factors, scale, reach, sparse, not by_gradients
+            )
         parts = halves(self.tasks, batch)
-        return balancing.view_halves(tape, batch, parts, factors, scale, reach, sparse)
+        return balancing.view_halves(
+            tape, batch, parts, factors, scale, reach, sparse, not by_gradients
+        )
 
     def _by_weights(self, view, losses, scale, seed):
         """The task gradients, weighted with fresh task weights of every group."""
@@ -276,9 +283,9 @@ class TrainingStep:
         share = tf.ones_like(additional) / distribution.num_replicas()
         share = share if scale is None else share * scale
         variables = self.model.trainable_variables
-        found = gradients.backward(tape, [additional], [share], variables)
+        found = tape.gradient([additional], [share], variables)
         for key, gradient in gradients.reduced(variables, found).items():
-            combined[key] = gradients.add(combined.get(key), gradient)
+            combined[key] = add(combined.get(key), gradient)
 
     @property
     def _backs_off(self):
