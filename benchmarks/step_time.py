@@ -3,6 +3,7 @@
     python benchmarks/step_time.py                      # all cases, about an hour
     python benchmarks/step_time.py --only mlp-2,mlp-32  # some
     python benchmarks/step_time.py --quick              # does it run?
+    python benchmarks/step_time.py --only mlp-8 --peers .venv-peers/bin/python
 
 See `README.md` beside this file for what is measured and how to read it.
 """
@@ -10,6 +11,7 @@ See `README.md` beside this file for what is measured and how to read it.
 import argparse
 import json
 import math
+import os
 import pathlib
 import re
 import subprocess
@@ -38,8 +40,22 @@ RATIOS = (
     ("every_10", "plain", None),
     ("features", "plain", 1.25),
 )
+# Variants of `peer_worker.py`, where an interpreter with these libraries is given.
+PEERS = (
+    *("torch:plain", "libmtl:pcgrad", "libmtl:mgda", "libmtl:cagrad"),
+    *("torchjd:pcgrad", "torchjd-parallel:pcgrad", "torchjd-gram:pcgrad"),
+    *("torchjd:mgda", "torchjd:cagrad"),
+)
+_MODULES = {"libmtl": "LibMTL"}
 _OTHER_BALANCER_GOAL = 1.10  # of any other balancer's step to that of PCGrad
 _CASE = r"(mlp|cnn|transformer)-\d+"
+# glibc gives freed memory back to the system in the middle of a step and faults it in
+# again in the next: a tenth of a small step, at random. Not while steps are compared.
+_KEEP_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(2**27),
+}
 _SCHEDULE = {"every_10": 10}  # Measured steps are a multiple of it.
 _FEWEST_STEPS = 4
 
@@ -47,11 +63,15 @@ _FEWEST_STEPS = 4
 class Worker:
     """A fresh process that trains one variant when it is told to."""
 
-    def __init__(self, case: str, variant: str):
+    def __init__(self, case: str, variant: str, peers: str, keep_memory: bool):
         self.variant = variant
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in `close`
+        of_peer = ":" in variant
+        script = _HERE / ("peer_worker.py" if of_peer else "step_worker.py")
+        python = peers if of_peer else sys.executable
         self._process = subprocess.Popen(
-            [sys.executable, str(_HERE / "step_worker.py"), case, variant],
+            [python, str(script), case, variant],
+            env=os.environ | (_KEEP_MEMORY if keep_memory else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -93,10 +113,26 @@ class Worker:
         self._errors.close()
 
 
-def measure_round(
-    case: str, variants: tuple[str, ...], turns: int, seconds: float, progress: tqdm
-) -> dict:
+def installed(peers: str, variant: str) -> bool:
+    """Whether the interpreter has the library of a peer's variant; says so if not."""
+    library = re.split("[:-]", variant)[0]
+    module = _MODULES.get(library, library)
+    command = [peers, "-c", f"import torch, {module}"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        print(f"Skipped {variant}: {error}")
+        return False
+    if found.returncode:
+        reason = found.stderr.strip().splitlines()[-1]
+        print(f"Skipped {variant}: {peers} cannot import {module} ({reason})")
+    return found.returncode == 0
+
+
+def measure_round(case: str, options: argparse.Namespace, progress: tqdm) -> dict:
     """One process per variant; they work in turns, one at a time.
+
+    A variant of a peer that fails on this case is left out, and it says so.
 
     Returns:
         Dict with `"seconds"` (CPU seconds per step, by variant, one per turn) and
@@ -104,15 +140,21 @@ def measure_round(
     """
     workers = []
     try:
-        for variant in variants:
+        for variant in options.variants:
             progress.set_postfix_str(f"{case} {variant}")
-            workers.append(Worker(case, variant))
+            try:
+                keep = not options.system_malloc
+                workers.append(Worker(case, variant, options.peers, keep))
+            except RuntimeError as error:
+                if ":" not in variant:
+                    raise
+                progress.write(f"{case}: {str(error).strip()}")
             progress.update()
-        found: dict[str, list[float]] = {variant: [] for variant in variants}
-        for turn in range(turns):
+        found: dict[str, list[float]] = {worker.variant: [] for worker in workers}
+        for turn in range(options.turns):
             # There and back, so that a drift hits all alike.
             for worker in workers if turn % 2 == 0 else reversed(workers):
-                steps = worker.steps(seconds)
+                steps = worker.steps(options.seconds)
                 found[worker.variant].append(worker.ask(f"measure {steps}"))
                 progress.update()
         memory = {worker.variant: worker.ask("memory") for worker in workers}
@@ -144,7 +186,10 @@ def goals(variants: Iterable[str]) -> dict[tuple[str, str], float | None]:
     """Ratios of these variants, with their goals."""
     known = {(above, below): goal for above, below, goal in RATIOS}
     for name in variants:
-        if name in ("mgda", "cagrad") or name not in VARIANTS:
+        if ":" in name:
+            method = name.partition(":")[2]
+            known["stock" if method == "plain" else method, name] = None
+        elif name in ("mgda", "cagrad") or name not in VARIANTS:
             known[name, "pcgrad"] = _OTHER_BALANCER_GOAL
     return {pair: goal for pair, goal in known.items() if set(pair) <= set(variants)}
 
@@ -168,7 +213,8 @@ def table(results: dict[str, dict]) -> str:
         "| case | ratio of CPU time per step | median | 95 % interval | goal |",
         "|---|---|---|---|---|",
     ]
-    variants = list(next(iter(results.values()))["megabytes"])
+    memory = [result["megabytes"] for result in results.values()]
+    variants = list(dict.fromkeys(variant for row in memory for variant in row))
     goal_of = {"/".join(pair): goal for pair, goal in goals(variants).items()}
     for case, result in results.items():
         for name, (median, low, high) in result["ratios"].items():
@@ -186,7 +232,8 @@ def table(results: dict[str, dict]) -> str:
     lines.append("| case | " + " | ".join(variants) + " |")
     lines.append("|---" * (len(variants) + 1) + "|")
     for case, result in results.items():
-        cells = [f"{result['megabytes'][variant]:.0f}" for variant in variants]
+        found = result["megabytes"]
+        cells = [f"{found[name]:.0f}" if name in found else "" for name in variants]
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -198,12 +245,23 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         "--only", help=f"cases by commas, such as {', '.join(CASES)}; any task number"
     )
     parser.add_argument(
-        "--variants", help=f"by commas, of {', '.join(VARIANTS)}, or any balancer"
+        "--variants",
+        help=f"by commas, of {', '.join(VARIANTS + PEERS)}, or any balancer",
+    )
+    parser.add_argument(
+        "--peers",
+        default=str(_HERE.parent / ".venv-peers" / "bin" / "python"),
+        help="interpreter of an environment with requirements-peers.txt",
     )
     parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
     parser.add_argument("--turns", type=int, default=8, help="per round")
     parser.add_argument(
         "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
+    )
+    parser.add_argument(
+        "--system-malloc",
+        action="store_true",
+        help="leave freed memory to glibc's defaults (noisier, see README.md)",
     )
     parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
     parser.add_argument(
@@ -213,15 +271,16 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.rounds, options.turns, options.seconds = 1, 2, 0.1
     default_cases = ("mlp-2",) if options.quick else CASES
-    default_variants = VARIANTS
+    default_variants = VARIANTS + PEERS
     if options.quick:
         default_variants = ("stock", "plain", "pcgrad", "limit")
     options.only = tuple(options.only.split(",")) if options.only else default_cases
     unknown = [c for c in options.only if not re.fullmatch(_CASE, c)]
     if unknown:
         parser.error(f"unknown: {unknown}; expected some like {', '.join(CASES)}")
-    options.variants = (
-        tuple(options.variants.split(",")) if options.variants else default_variants
+    wanted = options.variants.split(",") if options.variants else default_variants
+    options.variants = tuple(
+        name for name in wanted if ":" not in name or installed(options.peers, name)
     )
     return options
 
@@ -234,16 +293,13 @@ def main(arguments: list[str] | None = None) -> int:
     with tqdm(total=count * (options.turns + 1), unit="turn") as progress:
         for case in options.only:
             rounds = [
-                measure_round(
-                    case, options.variants, options.turns, options.seconds, progress
-                )
-                for _ in range(options.rounds)
+                measure_round(case, options, progress) for _ in range(options.rounds)
             ]
             results[case] = {
                 "ratios": ratios(rounds),
                 "megabytes": {
                     variant: float(np.median([r["megabytes"][variant] for r in rounds]))
-                    for variant in options.variants
+                    for variant in rounds[0]["megabytes"]
                 },
                 "rounds": rounds,
             }

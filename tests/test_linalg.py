@@ -63,6 +63,28 @@ def test_gram_matrix_of_long_float32_rows(num_tasks):
     np.testing.assert_allclose(gram, exact, atol=2e-6 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)]
+)
+@pytest.mark.parametrize("num_tasks", [1, 3, 8, 9, 20])
+def test_gram_matrix_of_products(num_tasks, dtype, tolerance):
+    """Equals that of the kernels' gradients; some task has none."""
+    rng = np.random.default_rng(num_tasks)
+    inputs = rng.normal(size=(6, 5))
+    slopes = rng.normal(size=(num_tasks, 6, 7))
+    missing = num_tasks // 2 if num_tasks > 1 else None
+    J = np.stack([(inputs.T @ s).ravel() for s in slopes])
+    J[missing if missing is not None else [], :] = 0
+    gram = linalg.gram_of_products(
+        ops.array(inputs, dtype),
+        [None if i == missing else ops.array(s, dtype) for i, s in enumerate(slopes)],
+    )
+    assert gram.dtype == dtype
+    exact = J @ J.T
+    np.testing.assert_allclose(gram, exact, atol=tolerance * np.abs(exact).max())
+    np.testing.assert_array_equal(gram, np.transpose(gram))
+
+
 @pytest.mark.parametrize("scale", [1e-10, 1.0, 1e10])
 def test_norms_and_cosines(scale):
     J = jacobian() * scale

@@ -20,7 +20,7 @@ from keras import ops
 from keras_mtl import linalg
 
 # size, number of matrices of each kind
-SIZES = {1: 5, 2: 40, 3: 40, 5: 40, 8: 30, 16: 15, 32: 6, 64: 3}
+SIZES = {1: 4, 2: 100, 3: 90, 5: 80, 8: 60, 16: 25, 32: 8, 64: 3}
 KINDS = (
     "normal",
     "conditioned",
