@@ -106,7 +106,14 @@ def _narrow(tensor, made):
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers that its outputs are made with, those of nested models included."""
     found = [upstream(output)[0] for output in model.output.values()]
-    return list({id(layer): layer for layers in found for layer in layers}.values())
+    inner = [i for layers in found for layer in layers for i in _unpacked(layer)]
+    return list({id(layer): layer for layer in inner}.values())
+
+
+def _unpacked(layer):
+    if not isinstance(layer, keras.Sequential):
+        return [layer]
+    return [inner for part in layer.layers for inner in _unpacked(part)]
 
 
 def task_variables(model: keras.Model) -> dict[str, list]:

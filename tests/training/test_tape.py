@@ -108,7 +108,8 @@ def train(make, engine, batch=8, balancer="cagrad", optimizer=None, **arguments)
     data = tf.data.Dataset.from_tensor_slices((x, labels(len(x))))
     data = data.batch(batch, drop_remainder=arguments.pop("static", False))
     logs = model.fit(data, epochs=2, verbose=0).history
-    return problems.weights(model), logs, len(model._step.cut)
+    weights = dict(enumerate(problems.weights(model).values()))  # Names differ.
+    return weights, logs, len(model._step.cut)
 
 
 def assert_same(make, tolerance=1e-12, **arguments):
@@ -129,7 +130,7 @@ def test_every_kind_of_model(make, batch, float64):
 
 @pytest.mark.parametrize("balancer", ["pcgrad", "modo", "graddrop", "moco"])
 def test_every_kind_of_balancer(balancer, float64):
-    assert_same(skip, balancer=balancer)
+    assert_same(chain, balancer=balancer)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +143,12 @@ def test_every_kind_of_balancer(balancer, float64):
     ids=lambda options: next(iter(options)),
 )
 def test_options(balancing, float64):
-    assert_same(skip, balancing=balancing)
+    assert_same(chain, balancing=balancing)
 
 
 @pytest.mark.parametrize("way", ["jit_compile", "run_eagerly"])
 def test_compilers(way, float64):
-    assert_same(skip, **{way: True})
+    assert_same(chain, balancer="pcgrad", **{way: True})
 
 
 def test_loss_scaling(float64):
@@ -157,7 +158,7 @@ def test_loss_scaling(float64):
     assert problems.largest_difference(weights, expected) < 1e-12
 
 
-@pytest.mark.parametrize("batch", [4, 24])
+@pytest.mark.parametrize("batch", [4, 16])
 @pytest.mark.parametrize("bad", ["inputs", "labels"])
 def test_what_is_not_finite_stays_out(bad, batch, float64):
     """An input makes all tasks inactive, a label one."""
@@ -178,7 +179,8 @@ def test_what_is_not_finite_stays_out(bad, batch, float64):
         options = mtl.BalancingOptions(engine=engine)
         model.compile("adam", balancer="cagrad", balancing=options)
         model.fit(x, y, batch_size=batch, epochs=1, shuffle=False, verbose=0)
-        return problems.weights(model), model.balancing_state["nonfinite"]
+        weights = dict(enumerate(problems.weights(model).values()))
+        return weights, model.balancing_state["nonfinite"]
 
     weights, counts = spoilt("auto")
     assert all(np.isfinite(w).all() for w in weights.values())
