@@ -10,12 +10,14 @@ answers are those of `step_worker.py`. Variants:
     torchjd-gram:METHOD      its Gramian engine, then one weighted backward pass
 """
 
+import importlib.util
 import itertools
 import json
 import os
 import resource
 import sys
 import time
+import types
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -35,8 +37,8 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def backbone(name: str):
-    """The backbone of `workloads.py` in PyTorch, its width, batch and inputs."""
+def backbone(name: str, layout: torch.memory_format):
+    """The backbone of `workloads.py` in PyTorch, its width and its batches."""
     rng = np.random.default_rng(0)
     if name == "mlp":
         widths = (64, 512, 512, 512)
@@ -52,12 +54,9 @@ def backbone(name: str):
             convolution = nn.Conv2d(a, b, 3, padding=1, bias=False)
             layers += [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(b), nn.ReLU()]
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        # PyTorch's faster layout on CPUs.
-        net = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        net = nn.Sequential(*layers).to(memory_format=layout)
         x = rng.standard_normal((_BATCHES, 64, 3, 32, 32)).astype("float32")
-        batches = [
-            batch.to(memory_format=torch.channels_last) for batch in torch.from_numpy(x)
-        ]
+        batches = [batch.to(memory_format=layout) for batch in torch.from_numpy(x)]
         return net, 128, batches
     x = torch.from_numpy(rng.integers(0, 1000, (_BATCHES, 32, 64)))
     return Transformer(), 128, x
@@ -99,14 +98,18 @@ class Trainer:
     def __init__(self, case: str, variant: str):
         torch.manual_seed(0)
         name, count = case.split("-")
-        self.backbone, width, self.x = backbone(name)
+        library, _, method = variant.partition(":")
+        # The faster layout for images; LibMTL's `view` of gradients refuses it.
+        layout = torch.channels_last
+        if library == "libmtl":
+            layout = torch.contiguous_format
+        self.backbone, width, self.x = backbone(name, layout)
         self.heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(int(count)))
         rng = np.random.default_rng(1)
         shape = (_BATCHES, int(count), len(self.x[0]), 1)
         self.y = torch.from_numpy(rng.standard_normal(shape).astype("float32"))
         parameters = [*self.backbone.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.Adam(parameters, fused=True)
-        library, _, method = variant.partition(":")
         make = {"torch": _plain, "libmtl": _libmtl}.get(library, _torchjd)
         self.backward = make(self, library, method)
         self.seen = 0
@@ -131,6 +134,11 @@ def _plain(trainer, library, method):
 
 def _libmtl(trainer, library, method):
     """LibMTL's weighting classes, which its trainer mixes into the model."""
+    # Not by its `__init__`: that needs a part of torchvision which is gone.
+    found = importlib.util.find_spec("LibMTL")
+    package = types.ModuleType("LibMTL")
+    package.__path__ = list(found.submodule_search_locations)
+    sys.modules["LibMTL"] = package
     from LibMTL import weighting
 
     names = {"pcgrad": "PCGrad", "mgda": "MGDA", "cagrad": "CAGrad", "imtl_g": "IMTL"}
@@ -162,10 +170,14 @@ def _torchjd(trainer, library, method):
     names |= {"upgrad": "UPGrad", "nash_mtl": "NashMTL", "fairgrad": "FairGrad"}
     name = names.get(method, method)
     count = len(trainer.heads)
-    settings = {"CAGrad": {"c": 0.5}, "NashMTL": {"n_tasks": count}}.get(name, {})
+    settings = {
+        "CAGrad": {"c": 0.5},
+        "NashMTL": {"n_tasks": count},
+        "FairGrad": {"alpha": 1.0},
+    }.get(name, {})
     shared = list(trainer.backbone.parameters())
     if library == "torchjd-gram":
-        engine = autogram.Engine(trainer.backbone)
+        engine = autogram.Engine(trainer.backbone, batch_dim=None)
         weighting = getattr(aggregation, f"{name}Weighting")(**settings)
 
         def by_gram(losses, features):

@@ -117,15 +117,16 @@ def installed(peers: str, variant: str) -> bool:
     """Whether the interpreter has the library of a peer's variant; says so if not."""
     library = re.split("[:-]", variant)[0]
     module = _MODULES.get(library, library)
-    command = [peers, "-c", f"import torch, {module}"]
+    search = f"importlib.util.find_spec({module!r})"
+    code = f"import sys, torch, importlib.util; sys.exit({search} is None)"
+    command = [peers, "-c", code]
     try:
         found = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         print(f"Skipped {variant}: {error}")
         return False
     if found.returncode:
-        reason = found.stderr.strip().splitlines()[-1]
-        print(f"Skipped {variant}: {peers} cannot import {module} ({reason})")
+        print(f"Skipped {variant}: {peers} has no {module}, or no torch")
     return found.returncode == 0
 
 
