@@ -1,0 +1,120 @@
+"""One pass through a backbone that can be stopped, changed and gone on with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_mtl.utils.types import Tensor
+
+
+class Tower:
+    """Runs the layers of a backbone anew, as far as it is asked to.
+
+    An architecture that lets tasks exchange features in the middle of a backbone
+    runs one tower per task: it advances all of them to a stage, exchanges what they
+    found there, puts it back and goes on. With one tower for all tasks it may also
+    read or change what is between the stages.
+
+    Args:
+        backbone: Functional model whose outputs are a dict of named features.
+        inputs: Tensors in the structure of the backbone's inputs.
+        suffix: With a string every layer is a copy named `"<layer>_<suffix>"` that
+            starts with the same weights, and nothing is shared with the backbone;
+            with `None` the tower uses the backbone's own layers.
+
+    Example:
+    >>> import keras_mtl as mtl
+    >>> net = mtl.backbones.MLP(input_shape=(8,), units=(16, 4))
+    >>> tower = Tower(net, keras.Input((8,)), suffix="price")
+    >>> x = tower.advance("dense_0")
+    >>> tower.put("dense_0", 2 * x)
+    >>> tower.features()["pooled"].shape
+    (None, 4)
+    """
+
+    def __init__(self, backbone: keras.Model, inputs: Any, suffix: str | None):
+        self._backbone = backbone
+        self._suffix = suffix
+        old = keras.tree.flatten(backbone.input)
+        new = keras.tree.flatten(inputs)
+        self._made = {id(a): b for a, b in zip(old, new, strict=True)}
+        self._layers: dict[int, Any] = {}
+
+    def advance(self, stage: str) -> Tensor:
+        """The output of the layer of this name; runs what it needs and no more."""
+        return self._tensor(self._output_of(stage))
+
+    def put(self, stage: str, tensor: Tensor) -> None:
+        """Sets the tensor that the layers after the stage see.
+
+        Call it before anything that follows the stage has run.
+        """
+        self._made[id(self._output_of(stage))] = tensor
+
+    def features(self) -> dict[str, Tensor]:
+        """The backbone's named features; runs what is left."""
+        return {name: self._tensor(t) for name, t in self._backbone.output.items()}
+
+    def _output_of(self, stage):
+        return self._backbone.get_layer(stage).output
+
+    def _tensor(self, wanted):
+        # A stack, not recursion: deep networks have more layers than Python frames.
+        stack = [wanted]
+        while stack:
+            operation, node_index, _ = stack[-1]._keras_history
+            node = operation._inbound_nodes[node_index]
+            missing = [t for t in node.input_tensors if id(t) not in self._made]
+            if id(stack[-1]) in self._made:
+                stack.pop()
+            elif missing:
+                stack.extend(missing)
+            else:
+                self._call(operation, node)
+        return self._made[id(wanted)]
+
+    def _call(self, operation, node):
+        args, kwargs = node.arguments.fill_in(self._made)
+        results = keras.tree.flatten(self._copy(operation)(*args, **kwargs))
+        for old, new in zip(node.output_tensors, results, strict=True):
+            self._made.setdefault(id(old), new)
+
+    def _copy(self, operation):
+        if self._suffix is None or not isinstance(operation, keras.layers.Layer):
+            return operation
+        if id(operation) not in self._layers:
+            self._layers[id(operation)] = copied(operation, self._suffix)
+        return self._layers[id(operation)]
+
+
+def copied(layer: keras.layers.Layer, suffix: str) -> keras.layers.Layer:
+    """A layer of its own, named `"<layer>_<suffix>"`, with the same weights."""
+    config = layer.get_config() | {"name": f"{layer.name}_{suffix}"}
+    copy = type(layer).from_config(config)
+    if layer.built:
+        copy.build_from_config(layer.get_build_config() or {})
+        copy.set_weights(layer.get_weights())
+    return copy
+
+
+def stages_of(backbone: keras.Model, stages: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the layers at which a backbone is cut, in their order.
+
+    Args:
+        backbone: The backbone.
+        stages: Names that the user gave, or `None` for the backbone's own `stages`.
+
+    Raises:
+        ValueError: If there is none, or a layer of such a name does not exist.
+    """
+    names = tuple(getattr(backbone, "stages", ()) if stages is None else stages)
+    layers = [layer.name for layer in backbone.layers]
+    unknown = [name for name in names if name not in layers]
+    if not names or unknown:
+        raise ValueError(
+            "Expected `stages` to name the layers after which the backbone "
+            f"{backbone.name!r} is cut, some of {layers}. Received: stages={names}"
+            + (f", of which {unknown} do not exist" if unknown else "")
+        )
+    return tuple(sorted(names, key=layers.index))
