@@ -53,7 +53,7 @@ class AITM(Architecture):
     (None, 16)
 
     Reference:
-        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), section 3.2.
+        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489)
     """
 
     def __init__(

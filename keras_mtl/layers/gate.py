@@ -35,7 +35,7 @@ class Gate(keras.layers.Layer):
     [0.25, 0.25, 0.25, 0.25]
 
     Reference:
-        - [Ma et al., 2018](https://doi.org/10.1145/3219819.3220007), equation 7.
+        - [Ma et al., 2018](https://doi.org/10.1145/3219819.3220007), section 4.2.
     """
 
     def __init__(self, num_experts: int, **kwargs):
@@ -102,8 +102,8 @@ class DSelectKGate(keras.layers.Layer):
     ((2, 8), [1.0, 1.0])
 
     Reference:
-        - [Hazimeh et al., 2021](https://arxiv.org/abs/2106.03760), equations 2 to 6;
-          the entropy in section 3.3. The authors' code sums it over the batch.
+        - [Hazimeh et al., 2021](https://arxiv.org/abs/2106.03760), section 3. The
+          authors' code sums the entropy over the batch.
     """
 
     def __init__(
