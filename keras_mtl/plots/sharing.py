@@ -42,8 +42,8 @@ def sharing_figure(
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     names = [figures.fit_name(name, width=18, lines=1) for name in task_names]
     places = np.arange(len(names))
-    for axes, (heading, values) in zip(grid, panels.items(), strict=True):
-        values = np.asarray(values, dtype="float64")
+    for axes, (heading, given) in zip(grid, panels.items(), strict=True):
+        values = np.asarray(given, dtype="float64")
         if values.shape != (len(names), len(_KINDS)):
             raise ValueError(
                 f"Expected `panels[{heading!r}]` to have the shape "

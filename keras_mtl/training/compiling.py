@@ -11,10 +11,10 @@ import tensorflow as tf
 from keras_mtl import distribution
 from keras_mtl.balancers import JacobianBalancer
 from keras_mtl.task import Task
-from keras_mtl.training.gradients import Reach
 from keras_mtl.training.graph import all_layers
 from keras_mtl.training.losses import check_loss
 from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.reach import Reach
 from keras_mtl.training.tape import can_be_cut
 from keras_mtl.training.trackers import TaskMetrics
 from keras_mtl.utils.checks import check_keys
