@@ -1,5 +1,22 @@
 """Reusable Keras layers."""
 
+from keras_mtl.layers.attention_module import AttentionModule
+from keras_mtl.layers.branch_choice import BranchChoice
+from keras_mtl.layers.cross_residual_unit import CrossResidualUnit
+from keras_mtl.layers.cross_stitch_unit import CrossStitchUnit
+from keras_mtl.layers.feature_attention import FeatureAttention
+from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
+from keras_mtl.layers.sluice_unit import LayerMixture, SluiceUnit
 
-__all__ = ["OrderedThresholds"]
+__all__ = [
+    "AttentionModule",
+    "BranchChoice",
+    "CrossResidualUnit",
+    "CrossStitchUnit",
+    "FeatureAttention",
+    "LayerMixture",
+    "NDDRUnit",
+    "OrderedThresholds",
+    "SluiceUnit",
+]
