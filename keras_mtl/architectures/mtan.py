@@ -17,8 +17,9 @@ class MTAN(Architecture):
     attention module per stage. The module sees the shared features of its stage and
     what the task attended to at the stage before, and masks the former. What the
     task attended to takes the place of the stages' outputs for all that follows the
-    last of them: those layers run once per task, with shared variables. The modules
-    are the task's own.
+    last of them: those layers run once per task, with shared variables (batch
+    normalisation among them has one running mean for all tasks, so let the last stage
+    come after it). The modules are the task's own.
 
     Stages may differ in size, width and, where positions are pooled on the way, in
     rank. With one task this is the single-task attention network of the paper.

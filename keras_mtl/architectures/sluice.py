@@ -57,9 +57,9 @@ class Sluice(Architecture):
     TensorShape([2])
 
     Reference:
-        - [Ruder et al., 2019](https://arxiv.org/abs/1705.08142). There, the penalty
-          of a recurrent layer is that of its weights; here, as any layer may be a
-          stage, it is that of the features.
+        - [Ruder et al., 2019](https://arxiv.org/abs/1705.08142). In the authors'
+          code the penalty is that of weight matrices of recurrent layers which the
+          user chooses; here, as any layer may be a stage, it is that of the features.
     """
 
     def __init__(

@@ -59,8 +59,8 @@ class SoftSharing(Architecture):
         - [Duong et al., 2015](https://aclanthology.org/P15-2139), L2
         - [Yang & Hospedales, 2017](https://arxiv.org/abs/1606.04038), trace norm;
           of their three ways to a matrix, the one with a column per task
-        - [Zhang & Yeung, 2010](https://arxiv.org/abs/1203.3536), the relation matrix,
-          equations 10 and 12
+        - [Zhang & Yeung, 2010](https://arxiv.org/abs/1203.3536), the relation matrix
+          and its closed form; there, of linear models, with a penalty on `W` besides
     """
 
     def __init__(self, distance: str = "l2", *, weight: float = 0.01):

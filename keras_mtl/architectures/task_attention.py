@@ -15,8 +15,9 @@ class TaskAttention(Architecture):
     has an attention of its own: over the tokens of a sequence, the positions of a
     map, or the units of a pooled feature. The layers after it run once per task,
     with shared variables; a mean over tokens or pixels becomes the task's weighted
-    mean. At the start all weights are equal, which is hard sharing. It also takes
-    one task.
+    mean. (Batch normalisation among them has one running mean for all tasks: attend
+    after the last of it.) At the start all weights are equal, which is hard sharing.
+    It also takes one task.
 
     Args:
         stage: Name of the layer that tasks attend to. Defaults to the last stage that

@@ -125,7 +125,7 @@ def _resized(x, like):
     old, new = [x.shape[a] for a in axes], [like.shape[a] for a in axes]
     if None not in old + new:
         strides = [-(-a // b) for a, b in zip(old, new, strict=True)]
-        if all(s == 1 for s in strides) and old == new:
+        if old == new:
             return x
         if [-(-a // s) for a, s in zip(old, strides, strict=True)] == new:
             return ops.max_pool(x, strides, strides, padding="same")

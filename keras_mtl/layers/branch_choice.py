@@ -41,7 +41,7 @@ class BranchChoice(keras.layers.Layer):
     1
 
     Reference:
-        - [Guo et al., 2020](https://arxiv.org/abs/2006.01895), section 3.2.
+        - [Guo et al., 2020](https://arxiv.org/abs/2006.01895)
     """
 
     def __init__(

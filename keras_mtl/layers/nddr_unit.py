@@ -34,7 +34,7 @@ class NDDRUnit(TowerUnit):
     TensorShape([5, 7, 4])
 
     Reference:
-        - [Gao et al., 2019](https://arxiv.org/abs/1801.08297), section 3.2.
+        - [Gao et al., 2019](https://arxiv.org/abs/1801.08297)
     """
 
     def __init__(

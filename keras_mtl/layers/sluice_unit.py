@@ -50,7 +50,8 @@ class SluiceUnit(TowerUnit):
     array([[1., 1., 1., 1.]], dtype=float32)
 
     Reference:
-        - [Ruder et al., 2019](https://arxiv.org/abs/1705.08142), equations 1 and 3.
+        - [Ruder et al., 2019](https://arxiv.org/abs/1705.08142), `α` and the
+          orthogonality constraint.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class LayerMixture(keras.layers.Layer):
     array([[2., 2.]], dtype=float32)
 
     Reference:
-        - [Ruder et al., 2019](https://arxiv.org/abs/1705.08142), equation 2.
+        - [Ruder et al., 2019](https://arxiv.org/abs/1705.08142), `β`.
     """
 
     def __init__(self, last_weight: float = 0.9, **kwargs):
