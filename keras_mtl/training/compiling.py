@@ -110,14 +110,17 @@ def _as_list(value):
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def check_reach(reach: Reach, tasks: tuple[Task, ...], balancer: Any) -> None:
+def check_reach(
+    reach: Reach, tasks: tuple[Task, ...], balancer: Any, architecture: Any
+) -> None:
     """Raises a `ValueError` if there is nothing for the balancer to balance."""
     if balancer is not None and not reach.shared:
         raise ValueError(
             "Expected several tasks to share trainable variables when a `balancer` "
             f"is set. Received: balancer={type(balancer).__name__} and tasks "
-            f"{[task.name for task in tasks]} without a shared trainable variable. "
-            "Leave `balancer` out, or unfreeze the backbone"
+            f"{[task.name for task in tasks]} without a shared trainable variable in "
+            f"architecture={type(architecture).__name__}. Leave `balancer` out, "
+            "unfreeze the backbone, or take an architecture whose tasks share variables"
         )
 
 

@@ -130,7 +130,7 @@ class MultiTaskModel(keras.Model):
         tasks = compiling.with_losses(self.tasks, loss)
         by_task = task_variables(self)
         reach = Reach.of(by_task, self.trainable_variables)
-        compiling.check_reach(reach, tasks, balancer)
+        compiling.check_reach(reach, tasks, balancer, self.architecture)
         groups = compiling.groups_of(options.scope, reach.shared)
         reach = dataclasses.replace(reach, groups=groups)
         with_features = None
