@@ -283,3 +283,8 @@ def test_fit_name(name, expected):
 @pytest.mark.parametrize("tag", ["epoch_loss", "loss", "balancing/x", "batch_a/loss"])
 def test_other_tags_are_no_task_tags(tag):
     assert tags.split_task_tag(tag) is None
+
+
+def test_sharing_needs_three_parts_per_task():
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        plots.sharing_figure({"parameters": [[1, 2, 3]]}, ["a", "b"])
