@@ -79,7 +79,8 @@ class DSelectKGate(keras.layers.Layer):
     and `weights = Σ_i softmax(scales)_i r_i`. `S` rises from 0 to 1 within
     `[-gamma / 2, gamma / 2]` and is flat outside, so selectors become exact. The
     loss `entropy_weight * Σ_i H(r_i)`, averaged over the batch, leads them there;
-    it is added in training and in evaluation.
+    it is added in training and in evaluation. (On several replicas it is the mean of
+    their means, which is exact where all hold as many examples.)
 
     Where `num_experts` is no power of two, codes beyond the last expert count from
     the first one again, so the weights always sum to 1. (The authors' code leaves
