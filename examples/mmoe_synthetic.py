@@ -171,9 +171,12 @@ def main(arguments=None):
     rows = []
     for cosine in options.cosines:
         labels = (f"{cosine:g}", f"{correlations[cosine]:.2f}")
-        rows.append((*labels, *(spelled(found[way, cosine]) for way in WAYS)))
+        errors = [found[way, cosine] for way in WAYS]
+        pairs = zip(errors[-1], errors[0], strict=True)
+        wins = f"{sum(own < other for own, other in pairs)} of {options.runs}"
+        rows.append((*labels, *map(spelled, errors), wins))
     ways = [f"{way} ({sizes[way]:,})" for way in WAYS]
-    header = ("cosine", "correlation of labels", *ways)
+    header = ("cosine", "correlation", *ways, "MMoE below shared bottom")
     print("\nTest error (parameters), mean ± std over runs:\n")
     print(text_table(Table(header, tuple(rows))))
     path = pathlib.Path(options.output)
