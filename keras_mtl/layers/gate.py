@@ -9,9 +9,16 @@ from keras_mtl.utils.checks import check_count, check_non_negative, check_positi
 from keras_mtl.utils.types import Tensor
 
 
-def in_single(tensor):
+def in_single(tensor: Tensor) -> Tensor:
     """The tensor in float32 or better: weights in half precision do not sum to 1."""
     return ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last axis, which may have one entry: Keras' own warns then."""
+    if logits.shape[-1] == 1:
+        return ops.exp(ops.log_softmax(logits))
+    return ops.softmax(logits)
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -49,7 +56,7 @@ class Gate(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        weights = ops.softmax(in_single(ops.matmul(inputs, self.kernel)))
+        weights = softmax(in_single(ops.matmul(inputs, self.kernel)))
         return ops.cast(weights, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -72,7 +79,8 @@ class DSelectKGate(keras.layers.Layer):
     and `weights = Σ_i softmax(scales)_i r_i`. `S` rises from 0 to 1 within
     `[-gamma / 2, gamma / 2]` and is flat outside, so selectors become exact. The
     loss `entropy_weight * Σ_i H(r_i)`, averaged over the batch, leads them there;
-    it is added in training and in evaluation.
+    it is added in training and in evaluation. (On several replicas it is the mean of
+    their means, which is exact where all hold as many examples.)
 
     Where `num_experts` is no power of two, codes beyond the last expert count from
     the first one again, so the weights always sum to 1. (The authors' code leaves
@@ -149,7 +157,7 @@ class DSelectKGate(keras.layers.Layer):
             logs = ops.log(ops.maximum(shares, keras.config.epsilon()))
             entropy = -ops.sum(shares * logs, axis=(-2, -1))
             self.add_loss(self.entropy_weight * ops.mean(entropy))
-        scales = ops.expand_dims(ops.softmax(scales), -1)
+        scales = ops.expand_dims(softmax(scales), -1)
         return ops.cast(ops.sum(scales * shares, axis=-2), self.compute_dtype)
 
     def _shares(self, codes):
