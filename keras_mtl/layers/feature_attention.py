@@ -65,10 +65,11 @@ class FeatureAttention(keras.layers.Layer):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         scores = self.score(self.hidden(inputs))
         # One row of scores per example, in a precision that sums up to one.
-        rows = ops.reshape(ops.cast(scores, "float32"), (ops.shape(scores)[0], -1))
-        number = ops.cast(ops.shape(rows)[1], "float32")
+        precise = keras.backend.result_type(scores.dtype, "float32")
+        rows = ops.reshape(ops.cast(scores, precise), (ops.shape(scores)[0], -1))
+        number = ops.cast(ops.shape(rows)[1], precise)
         if mask is not None:
-            real = ops.cast(mask, "float32")
+            real = ops.cast(mask, precise)
             rows = rows + (real - 1.0) * 1e9
             number = ops.sum(real, axis=1, keepdims=True)
         # `ops.softmax` warns of maps with a single position.
