@@ -96,9 +96,10 @@ class SluiceUnit(TowerUnit):
         return ops.reshape(mixed, (*sizes, inputs[0].shape[-1]))
 
     def _overlap(self, x):
-        rows = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))
+        precise = keras.backend.result_type(x.dtype, "float32")
+        rows = ops.reshape(ops.cast(x, precise), (-1, x.shape[-1]))
         slices = ops.split(rows, self.num_subspaces, axis=-1)
-        number = ops.cast(ops.shape(rows)[0], "float32")
+        number = ops.cast(ops.shape(rows)[0], precise)
         products = [
             ops.matmul(ops.transpose(one), other) / number
             for index, one in enumerate(slices)
