@@ -1,5 +1,6 @@
 """Reusable Keras layers."""
 
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
+from keras_mtl.layers.resize_map import ResizeMap
 
-__all__ = ["OrderedThresholds"]
+__all__ = ["OrderedThresholds", "ResizeMap"]
