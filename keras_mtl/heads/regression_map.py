@@ -77,11 +77,9 @@ class RegressionMap(Regression):
 
     def check_labels(self, labels, outputs):
         super(Regression, self).check_labels(labels, outputs)
-        size = self.output_size
-        expected = [(*size, self.units)]
-        if self.units == 1:
-            expected.insert(0, size)
-        check_label_shape(self, labels, expected)
+        shape = (*self.output_size, self.units)
+        one = self.units == 1
+        check_label_shape(self, labels, [shape[:2], shape] if one else [shape])
 
     def get_config(self):
         return {**super().get_config(), "output_size": list(self.output_size)}
