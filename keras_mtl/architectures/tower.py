@@ -222,7 +222,8 @@ def stages_of(
     if not names or unknown:
         raise ValueError(
             f"Expected `{argument}` to name the layers after which the backbone "
-            f"{backbone.name!r} is cut, some of {layers}. Received: {argument}={names}"
+            f"{backbone.name!r} is cut, some of {_some(layers)}. "
+            f"Received: {argument}={names}"
             + (f", of which {unknown} do not exist" if unknown else "")
         )
     several = [name for name in names if len(outputs[name]) > 1]
@@ -233,3 +234,11 @@ def stages_of(
             f"in the backbone {backbone.name!r}"
         )
     return tuple(sorted(set(names), key=layers.index))
+
+
+def _some(names):
+    """The names, or the first and the last ones of a deep network's hundreds."""
+    if len(names) <= 30:
+        return names
+    shown = ", ".join(map(repr, names[:10])), ", ".join(map(repr, names[-10:]))
+    return f"[{shown[0]}, … {len(names) - 20} more …, {shown[1]}]"
