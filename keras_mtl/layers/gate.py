@@ -6,12 +6,8 @@ import keras
 from keras import ops
 
 from keras_mtl.utils.checks import check_count, check_non_negative, check_positive
+from keras_mtl.utils.precision import in_single
 from keras_mtl.utils.types import Tensor
-
-
-def in_single(tensor: Tensor) -> Tensor:
-    """The tensor in float32 or better: weights in half precision do not sum to 1."""
-    return ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
 
 
 def softmax(logits: Tensor) -> Tensor:
