@@ -16,7 +16,7 @@ SPEC.loader.exec_module(study)
 
 def linear_parts(x, labels):
     """Directions of the labels: what a linear fit finds, at length 1."""
-    found = [np.linalg.lstsq(x, y, rcond=None)[0] for y in labels.values()]
+    found = [np.linalg.solve(x.T @ x, x.T @ y) for y in labels.values()]
     return [direction / np.linalg.norm(direction) for direction in found]
 
 
