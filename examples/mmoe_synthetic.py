@@ -3,15 +3,30 @@
 Two regression tasks on 100 random columns. Each label is a linear function of the
 columns and some sines of it; the directions of the two functions have a given cosine
 (Ma et al., 2018, section 3.2), so that 1 means twice the same task, apart from the
-noise, and 0 unrelated ones. Three ways to share are compared, with as many parameters:
+noise, and 0 unrelated ones. Three ways to share are compared, with as many parameters
+(gates come on top):
 
     shared bottom   one dense layer of 113 units for both tasks
     one gate        8 experts of 16 units, mixed by one gate for both tasks
     MMoE            8 experts of 16 units, mixed by a gate per task
 
-    python examples/mmoe_synthetic.py                    5 runs of each, 10 minutes
+    python examples/mmoe_synthetic.py --runs 10          what is below, 8 minutes
     python examples/mmoe_synthetic.py --optimizer adam
     python examples/mmoe_synthetic.py --smoke            does it run?
+
+Mean squared error on new data after 6,250 steps of plain SGD, mean ± std of 10 runs,
+and in how many of them MMoE's is below that of the shared bottom:
+
+    cosine   correlation   shared bottom   one gate        MMoE
+    0        0.00          1.140 ± 0.969   0.863 ± 0.281   0.534 ± 0.171   8 of 10
+    0.5      0.19          0.931 ± 0.634   0.847 ± 0.308   0.564 ± 0.214   7 of 10
+    0.9      0.56          0.499 ± 0.196   0.509 ± 0.193   0.504 ± 0.145   4 of 10
+    1        1.00          0.721 ± 0.655   0.474 ± 0.217   0.506 ± 0.234   6 of 10
+
+So, as in the paper, MMoE hardly minds how related the tasks are, while the others get
+worse as the correlation falls. The errors scatter widely from run to run. Much of it is
+a matter of training: with Adam the shared bottom is not far behind, whatever the
+correlation (5 runs: 0.391, 0.500 and 0.351 at cosine 0; 0.347, 0.628 and 0.280 at 1).
 """
 
 import argparse
@@ -37,7 +52,7 @@ FREQUENCIES = np.linspace(0.5, 5.0, 10)
 PHASES = np.linspace(0.0, 3.0, 10)
 NOISE = 0.1  # standard deviation: a variance of 0.01, as in the paper
 
-# By name, the optimizer and the step size that was best of a few.
+# By name, the optimizer and its step size.
 OPTIMIZERS = {
     "sgd": (keras.optimizers.SGD, 0.03),
     "adam": (keras.optimizers.Adam, 0.01),
@@ -171,9 +186,12 @@ def main(arguments=None):
     rows = []
     for cosine in options.cosines:
         labels = (f"{cosine:g}", f"{correlations[cosine]:.2f}")
-        rows.append((*labels, *(spelled(found[way, cosine]) for way in WAYS)))
+        errors = [found[way, cosine] for way in WAYS]
+        pairs = zip(errors[-1], errors[0], strict=True)
+        wins = f"{sum(own < other for own, other in pairs)} of {options.runs}"
+        rows.append((*labels, *map(spelled, errors), wins))
     ways = [f"{way} ({sizes[way]:,})" for way in WAYS]
-    header = ("cosine", "correlation of labels", *ways)
+    header = ("cosine", "correlation", *ways, "MMoE below shared bottom")
     print("\nTest error (parameters), mean ± std over runs:\n")
     print(text_table(Table(header, tuple(rows))))
     path = pathlib.Path(options.output)

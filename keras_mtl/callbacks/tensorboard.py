@@ -31,7 +31,8 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
     - with `gate_inputs`, in the train run, the mean weights of the gates over these
       inputs as `gates/<gate>/<expert>` and as the image `gates/weights`, and the
       number of experts that no gate uses as `gates/unused_experts`: above zero the
-      experts have collapsed into fewer, and the image's title names the idle ones.
+      experts have collapsed into fewer, and the title of the image names some of the
+      idle ones.
 
     The tag filter `task_|^balancing|^gates` of the page shows these alone.
 
@@ -145,7 +146,8 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
         unused = unused_experts(weights)
         title = f"mean gate weights, epoch {epoch + 1}"
         if unused:
-            title += f"\nunused: {', '.join(unused)}"
+            more = f" and {len(unused) - 2} more" if len(unused) > 2 else ""
+            title += f"\nunused: {', '.join(unused[:2])}{more}"
         with self._writer(tags.TRAIN).as_default():
             for gate, experts in weights.items():
                 for expert, weight in experts.items():

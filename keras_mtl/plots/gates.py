@@ -38,9 +38,9 @@ def gate_heatmap(
     figure = figures.new_figure(2.6 + 0.45 * columns, 1.9 + 0.45 * rows)
     axes = figure.subplots()
     axes.imshow(np.ma.masked_invalid(matrix), cmap=_colour_map(), vmin=0.0, vmax=1.0)
-    names = [figures.fit_name(name, width=24, lines=1) for name in weights]
+    names = [_ending(name) for name in weights]
     axes.set_yticks(range(rows), names, fontsize=8)
-    names = [figures.fit_name(name, width=24, lines=1) for name in experts]
+    names = [_ending(name.replace("_experts", "")) for name in experts]
     axes.set_xticks(range(columns), names, fontsize=8, rotation=40)
     for label in axes.get_xticklabels():
         label.set(ha="right", rotation_mode="anchor")
@@ -119,6 +119,12 @@ def gate_matrix(
     experts = list(dict.fromkeys(name for row in weights.values() for name in row))
     rows = [[row.get(name, np.nan) for name in experts] for row in weights.values()]
     return np.array(rows, dtype="float64"), experts
+
+
+def _ending(name: str, width: int = 24) -> str:
+    """A name that is shortened in front: levels and numbers are at its end."""
+    short = name if len(name) <= width else f"…{name[1 - width :]}"
+    return short.replace("$", r"\$")
 
 
 def _colour_map() -> Any:

@@ -222,6 +222,15 @@ def test_gates_are_legible(gates, experts):
     assert outside(figure) == []
 
 
+def test_gate_names_end_with_their_numbers():
+    task = "a_very_long_task_name"
+    weights = {f"{task}_pooled_0": {f"{task}_pooled_experts_0/7": 1.0}}
+    axes = plots.gate_heatmap(weights).axes[0]
+    (column,), (row,) = axes.get_xticklabels(), axes.get_yticklabels()
+    assert column.get_text() == "…ng_task_name_pooled_0/7"
+    assert row.get_text() == "…long_task_name_pooled_0"
+
+
 def test_gate_array():
     colours = plots.gate_array(GATES, cell=2)
     assert colours.shape == (4, 6, 3)
