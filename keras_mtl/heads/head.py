@@ -3,7 +3,7 @@
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.registry import Registry
@@ -39,6 +39,8 @@ class Head:
         likelihood: `"gaussian"` or `"categorical"`: whether the default loss is
             that of a real value or of a class (uncertainty weighting asks).
         label_names: Names of the classes, or `None`.
+        after: Name of another task, whose raw outputs `connect` then finds under
+            this name in `extra_inputs`, or `None`.
     """
 
     feature = "pooled"
@@ -47,6 +49,7 @@ class Head:
     labels_per_element = False
     likelihood = "gaussian"
     label_names: list[str] | None = None
+    after: str | None = None
 
     def __init__(
         self,
@@ -74,6 +77,9 @@ class Head:
         """
         raise NotImplementedError
 
+    def check_earlier(self, head: "Head") -> None:
+        """Raises a `ValueError` if the head of the task `after` cannot be used."""
+
     def prepare_labels(self, labels: Tensor) -> Tensor:
         """Labels in the shape that loss and metrics expect."""
         return labels
@@ -81,6 +87,12 @@ class Head:
     def encode_labels(self, labels: Tensor) -> Tensor:
         """Prepared labels in the units of the raw outputs, for the loss."""
         return labels
+
+    def class_indices(self, labels: Tensor) -> Tensor:
+        """Class of every prepared label, for the task's `class_weight`."""
+        if len(labels.shape) > 1 and labels.shape[-1] != 1:
+            return ops.argmax(labels, axis=-1)
+        return ops.cast(ops.reshape(labels, (-1,)), "int32")
 
     def activate(self, outputs: Tensor) -> Tensor:
         """What the metrics see."""

@@ -7,6 +7,7 @@ import keras
 
 from keras_mtl import architectures, backbones, heads
 from keras_mtl.task import Task, check_tasks
+from keras_mtl.training.freezing import freeze
 from keras_mtl.training.model import MultiTaskModel
 from keras_mtl.utils.types import Tensor
 
@@ -16,6 +17,7 @@ def build_model(
     tasks: list[Task],
     *,
     architecture: Any = "hard",
+    backbone_trainable: bool | int | list[str] = True,
     name: str | None = None,
 ) -> MultiTaskModel:
     """A functional model with one output per task.
@@ -28,6 +30,12 @@ def build_model(
         tasks: List of `Task`. They are copied: one list makes many models.
         architecture: How the tasks share: an `Architecture`, its name or its
             configuration.
+        backbone_trainable: What of the backbone is trained. `True`: what is trainable
+            in it. `False`: nothing. A number: the last stages, so many, and what does
+            not come before them; for a backbone that names no `stages` the last layers
+            with variables. A list of names: these layers of it only. The `trainable` of
+            the other layers is set to False, in the backbone that you gave too (batch
+            normalisation then keeps its statistics), and saved with the model.
         name: Name of the model.
 
     Returns:
@@ -36,7 +44,9 @@ def build_model(
 
     Raises:
         TypeError: If the backbone is no functional Keras model.
-        ValueError: If tasks clash, or a head cannot take its feature.
+        ValueError: If tasks clash, a head cannot take its feature, a task comes after
+            one that does not exist, or after itself, or `backbone_trainable` names a
+            layer that does not exist.
 
     Example:
     >>> import keras_mtl as mtl
@@ -49,14 +59,16 @@ def build_model(
     copies = tuple(_copy(task) for task in check_tasks(tasks))
     architecture = architectures.get(architecture)
     per_task = _backbones(backbone, copies)
+    # Before anything is copied: the copies of an architecture are frozen with it.
+    freeze(per_task.values(), backbone_trainable)
 
     # === Layers ===
     inputs, of_task = _inputs(per_task)
 
     # === Functional model ===
     features = architecture.connect(of_task, per_task, copies)
-    outputs = {}
-    for task in copies:
+    outputs: dict[str, Tensor] = {}
+    for task in _in_order(copies):
         feature = _feature(task, features[task.name])
         extra = task.head.extra_inputs(task.name)
         clash = sorted(set(extra) & set(inputs if isinstance(inputs, dict) else {}))
@@ -64,7 +76,10 @@ def build_model(
             raise ValueError(f"Task {task.name!r}: inputs {clash} exist already")
         if extra:
             inputs = {**_as_dict(inputs), **extra}
+        if task.head.after is not None:
+            extra = {**extra, task.head.after: outputs[task.head.after]}
         outputs[task.name] = task.head.connect(feature, extra, task.name)
+    outputs = {task.name: outputs[task.name] for task in copies}
 
     # === Config ===
     return MultiTaskModel(
@@ -85,6 +100,28 @@ def _copy(task):
             f"its name or its configuration. Received: head={task.head!r}"
         )
     return dataclasses.replace(task, head=type(head).from_config(head.get_config()))
+
+
+def _in_order(tasks):
+    """The tasks, each after the one that its head comes after."""
+    by_name = {task.name: task for task in tasks}
+    ordered: dict[str, Task] = {}
+    for task in tasks:
+        chain = [task]
+        while (after := chain[-1].head.after) is not None and after not in ordered:
+            if after not in by_name or after in [link.name for link in chain]:
+                raise ValueError(
+                    f"Task {chain[-1].name!r}: expected `after` of its head to name "
+                    f"another task of {list(by_name)} that does not come after it in "
+                    f"turn. Received: after={after!r}"
+                )
+            chain.append(by_name[after])
+        for link in reversed(chain):
+            ordered[link.name] = link
+    for task in tasks:
+        if task.head.after is not None:
+            task.head.check_earlier(by_name[task.head.after].head)
+    return list(ordered.values())
 
 
 def _backbones(backbone, tasks):
