@@ -1,5 +1,6 @@
 """One TensorFlow process per worker: two virtual CPUs, fixed seeds."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -20,6 +21,16 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 def seed():
     """Every test draws the same numbers, alone or among others."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_heap():
+    """What is alive by now is not searched for garbage again and again.
+
+    TensorFlow keeps the graphs of replicas for good, half a million objects by the end.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

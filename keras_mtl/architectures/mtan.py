@@ -29,6 +29,9 @@ class MTAN(Architecture):
             that the backbone names.
         units: Width of the hidden layer of every module; by default that of its
             stage.
+        synchronized: Whether the batch normalisation of the modules takes its
+            statistics over all replicas; without, several devices do not train as
+            one does.
 
     Raises:
         ValueError: For arguments out of range. When the model is built: for stages
@@ -51,10 +54,15 @@ class MTAN(Architecture):
     """
 
     def __init__(
-        self, *, stages: Sequence[str] | None = None, units: int | None = None
+        self,
+        *,
+        stages: Sequence[str] | None = None,
+        units: int | None = None,
+        synchronized: bool = False,
     ):
         self.stages = check_stages(stages)
         self.units = None if units is None else check_count("units", units)
+        self.synchronized = synchronized
 
     def connect(self, inputs, backbones, tasks):
         backbone = one_backbone(self, backbones)
@@ -67,11 +75,15 @@ class MTAN(Architecture):
             attended: list = []
             for stage, tensor in tensors.items():
                 name = f"{task.name}_{stage}_attention"
-                module = AttentionModule(self.units, name=name)
+                module = AttentionModule(self.units, self.synchronized, name=name)
                 attended = [module([tensor, *attended])]
                 own.put(stage, attended[0])
             features[task.name] = own.features()
         return features
 
     def get_config(self):
-        return {"stages": self.stages, "units": self.units}
+        return {
+            "stages": self.stages,
+            "units": self.units,
+            "synchronized": self.synchronized,
+        }

@@ -34,6 +34,8 @@ class NDDR(Architecture):
         own_weight: Number from 0 to 1, the first diagonal of a tower's own block of
             `W_i`. The others' blocks begin with equal shares of the rest.
         activation: Name of the activation after the normalisation.
+        synchronized: Whether batch normalisation takes its statistics over all
+            replicas; without, several devices do not train as one does.
 
     Raises:
         ValueError: For arguments out of range. When the model is built: for one
@@ -60,10 +62,12 @@ class NDDR(Architecture):
         stages: Stages = None,
         own_weight: float = 0.9,
         activation: str = "relu",
+        synchronized: bool = False,
     ):
         self.stages = check_stages(stages)
         self.own_weight = check_share("own_weight", own_weight)
         self.activation = activation
+        self.synchronized = synchronized
 
     def connect(self, inputs, backbones, tasks):
         check_several(self, tasks)
@@ -76,6 +80,7 @@ class NDDR(Architecture):
                 index,
                 own_weight=self.own_weight,
                 activation=self.activation,
+                synchronized=self.synchronized,
                 name=f"{task}_{layer}_nddr",
             )
             reduced[task] = unit(list(tensors.values()))
@@ -86,4 +91,5 @@ class NDDR(Architecture):
             "stages": self.stages,
             "own_weight": self.own_weight,
             "activation": self.activation,
+            "synchronized": self.synchronized,
         }

@@ -74,6 +74,16 @@ class Tower:
         What follows from a tensor that was put into the fork, or from a layer that
         was replaced in it, is the fork's. The rest runs once, for all forks, which
         therefore have to be changed at the same places.
+
+        Example:
+        >>> import keras_mtl as mtl
+        >>> net = mtl.backbones.MLP(input_shape=(8,), units=(16, 4))
+        >>> trunk = Tower(net, keras.Input((8,)), suffix=None)
+        >>> forks = [trunk.fork(), trunk.fork()]
+        >>> for factor, fork in enumerate(forks):
+        ...     fork.put("dense_0", factor * fork.advance("dense_0"))
+        >>> [fork.features()["pooled"].shape for fork in forks]
+        [(None, 4), (None, 4)]
         """
         fork = copy.copy(self)
         fork._own = {}
@@ -103,6 +113,7 @@ class Tower:
         """
         twig = copy.copy(self)
         twig._suffix, twig._made, twig._layers = suffix, dict(self._made), {}
+        twig._instead, twig._trunk = dict(self._instead), None
         return twig
 
     def _output_of(self, stage):

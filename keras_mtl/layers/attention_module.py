@@ -24,6 +24,7 @@ class AttentionModule(keras.layers.Layer):
 
     Args:
         units: Number of rows of `W₁`; the channels of `p` by default.
+        synchronized: Whether `BN` takes its statistics over all replicas.
 
     Call arguments:
         inputs: List of `p` and, after the first stage, `a`; tensors of shape
@@ -47,9 +48,10 @@ class AttentionModule(keras.layers.Layer):
         - [Liu et al., 2019](https://arxiv.org/abs/1803.10704), equations 1 and 2.
     """
 
-    def __init__(self, units: int | None = None, **kwargs):
+    def __init__(self, units: int | None = None, synchronized: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.units = None if units is None else check_count("units", units)
+        self.synchronized = synchronized
 
     def build(self, input_shape):
         shared = tuple(input_shape[0])
@@ -85,7 +87,9 @@ class AttentionModule(keras.layers.Layer):
         return layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name=name)
 
     def _norm(self, name):
-        return layers.BatchNormalization(dtype=self.dtype_policy, name=name)
+        return layers.BatchNormalization(
+            synchronized=self.synchronized, dtype=self.dtype_policy, name=name
+        )
 
     def call(self, inputs: list[Tensor], training: bool | None = None) -> Tensor:
         shared = inputs[0]
@@ -105,7 +109,11 @@ class AttentionModule(keras.layers.Layer):
         return None if previous_mask is None else previous_mask[0]
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "synchronized": self.synchronized,
+        }
 
 
 def _check_ranks(shared, attended):

@@ -39,6 +39,14 @@ class CovarianceAlignment(keras.layers.Layer):
 
     Returns:
         The inputs.
+
+    Example:
+    >>> layer = CovarianceAlignment(num_tasks=2)
+    >>> wide, tall = ops.array([[-1.0, 0], [1, 0]]), ops.array([[0.0, -1], [0, 1]])
+    >>> for task, features in enumerate((wide, tall)):
+    ...     _ = layer(features, task=task, training=True)
+    >>> float(layer.losses[0])
+    1.0
     """
 
     def __init__(

@@ -22,6 +22,7 @@ class NDDRUnit(TowerUnit):
         task: Index of the tower that goes on.
         own_weight: Number from 0 to 1.
         activation: What follows the normalisation.
+        synchronized: Whether `BN` takes its statistics over all replicas.
 
     Call arguments:
         inputs: List of tensors of one shape `(batch, …, channels)`, one per tower.
@@ -38,11 +39,17 @@ class NDDRUnit(TowerUnit):
     """
 
     def __init__(
-        self, task: int, own_weight: float = 0.9, activation: str = "relu", **kwargs
+        self,
+        task: int,
+        own_weight: float = 0.9,
+        activation: str = "relu",
+        synchronized: bool = False,
+        **kwargs,
     ):
         super().__init__(task, **kwargs)
         self.own_weight = check_share("own_weight", own_weight)
         self.activation = keras.activations.get(activation)
+        self.synchronized = synchronized
 
     def build(self, input_shape):
         own, other = own_and_others(self.own_weight, len(input_shape) - 1)
@@ -55,7 +62,9 @@ class NDDRUnit(TowerUnit):
             shape=start.shape,
             initializer=lambda shape, dtype: ops.convert_to_tensor(start, dtype),
         )
-        self.norm = layers.BatchNormalization(dtype=self.dtype_policy, name="norm")
+        self.norm = layers.BatchNormalization(
+            synchronized=self.synchronized, dtype=self.dtype_policy, name="norm"
+        )
         self.norm.build(tuple(input_shape[self.task]))
 
     def call(self, inputs: list[Tensor], training: bool | None = None) -> Tensor:
@@ -67,4 +76,5 @@ class NDDRUnit(TowerUnit):
             **super().get_config(),
             "own_weight": self.own_weight,
             "activation": keras.activations.serialize(self.activation),
+            "synchronized": self.synchronized,
         }

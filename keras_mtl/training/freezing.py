@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_mtl.architectures.tower import outputs_by_layer
 from keras_mtl.training.graph import upstream
 from keras_mtl.utils.checks import check_count
 
@@ -42,7 +43,10 @@ def _all_but_last(backbone, count):
     stages = getattr(backbone, "stages", ())
     if stages:
         before = stages[:-count]
-        return upstream(backbone.get_layer(before[-1]).output)[0] if before else []
+        if not before:
+            return []
+        (output,) = outputs_by_layer(backbone)[before[-1]]
+        return upstream(output)[0]
     layers = backbone.layers
     with_variables = [i for i, layer in enumerate(layers) if layer.trainable_variables]
     return layers[: with_variables[-count]] if len(with_variables) > count else []

@@ -19,8 +19,8 @@ TABLE = {
         "final_temperature": 1.0,
         "steps": 7,
     },
-    "mtan": {"stages": ["stage_1_relu"], "units": 5},
-    "nddr": {"own_weight": 0.8, "activation": "tanh"},
+    "mtan": {"stages": ["stage_1_relu"], "units": 5, "synchronized": True},
+    "nddr": {"own_weight": 0.8, "activation": "tanh", "synchronized": True},
     "sluice": {"num_subspaces": 4, "own_weight": 0.8, "orthogonality": 0.5},
     "soft": {"distance": "trace_norm", "weight": 0.5},
     "task_attention": {"stage": "stage_0_relu", "units": 5},
@@ -107,3 +107,25 @@ def test_double_precision(name, float64):
     for task in "ab":
         change = np.abs(np.asarray(after[task]["pooled"] - before[task]["pooled"]))
         assert 1e-14 < change.max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ["mtan", "nddr"])
+def test_synchronized_statistics_are_those_of_all_replicas(name, two_replicas):
+    halves = rows(size=8).reshape(2, 4, 3)
+    architecture = {"class_name": name, "config": {"synchronized": True}}
+    with two_replicas.scope():
+        model = connected(mtl.architectures.get(architecture), mlp())
+    whole = keras.models.clone_model(model)
+    whole.set_weights(model.get_weights())
+
+    @tf.function
+    def step():
+        def run():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return model(tf.gather(halves, replica), training=True)
+
+        return two_replicas.run(run)
+
+    found = two_replicas.experimental_local_results(step()["a"]["pooled"])
+    features = whole(rows(size=8), training=True)["a"]["pooled"]
+    np.testing.assert_allclose(np.concatenate(found), features, rtol=1e-4, atol=1e-5)

@@ -312,3 +312,11 @@ def test_wrong_multipliers(multipliers, parts):
     model = model_of()
     with error_with(ValueError, *parts):
         model.compile("sgd", learning_rate_multipliers=multipliers)
+
+
+def test_stages_of_a_backbone_that_was_called_before():
+    """Its layers then have several outputs, of which one is its own."""
+    net = mlp()
+    net.get_layer("dense_0")(keras.Input((4,)))
+    mtl.build_model(net, tasks(), backbone_trainable=2)
+    assert trained(net) == {"dense_1", "dense_2"}
