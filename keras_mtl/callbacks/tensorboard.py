@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mtl.architectures.gates import GateReader, unused_experts
 from keras_mtl.plots import tags
 from keras_mtl.plots.cosine import cosine_image
+from keras_mtl.plots.gates import gate_image
 
 
 class TaskTensorBoard(keras.callbacks.TensorBoard):
@@ -26,7 +28,12 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
       of the task gradients as the image `balancing/cosine`, and its entries as
       `balancing/cosine/<task>~<other task>`.
 
-    The tag filter `task_|^balancing` of the page shows these alone.
+    - with `gate_inputs`, in the train run, the mean weights of the gates over these
+      inputs as `gates/<gate>/<expert>` and as the image `gates/weights`, and the
+      number of experts that no gate uses as `gates/unused_experts`: above zero the
+      experts have collapsed into fewer, and the image's title names the idle ones.
+
+    The tag filter `task_|^balancing|^gates` of the page shows these alone.
 
     All of it is read from the logs and from `model.balancing_state`, which the
     training step has filled anyway: no gradient is computed again. NaN means "not
@@ -39,11 +46,13 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
             of Keras (`batch_…`) and of balancing (`batch_balancing/…`, by training
             step; norms, cosines and the conflict rate are means since the epoch
             began) are written every `n` batches.
+        gate_inputs: Optional inputs, as for `predict`, on which the gates of a
+            mixture of experts are read at the end of every epoch.
         **kwargs: The other arguments of `keras.callbacks.TensorBoard`.
 
     Raises:
         ValueError: For an unknown `update_freq`, or, at the start of `fit`, for a
-            model without tasks.
+            model without tasks, or without gates if their weights are wanted.
 
     Example:
     >>> callback = TaskTensorBoard("runs/digits", write_graph=False)
@@ -56,6 +65,7 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
         log_dir: str | os.PathLike,
         *,
         update_freq: str | int = "epoch",
+        gate_inputs: Any = None,
         **kwargs: Any,
     ):
         known = update_freq in ("epoch", "batch")
@@ -68,6 +78,8 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
             )
         super().__init__(os.fspath(log_dir), update_freq=update_freq, **kwargs)
         self._num_batches = 0
+        self._gate_inputs = gate_inputs
+        self._gates: GateReader | None = None
 
     def set_model(self, model: keras.Model) -> None:
         if not getattr(model, "task_names", None):
@@ -76,6 +88,8 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
                 "other models have `keras.callbacks.TensorBoard`. "
                 f"Received: model={model!r}"
             )
+        if self._gate_inputs is not None:
+            self._gates = GateReader(model)
         super().set_model(model)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -100,6 +114,7 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
             super().on_epoch_end(epoch, logs)
             self._write_tasks(epoch, logs or {})
             self._write_balancing(epoch)
+            self._write_gates(epoch)
         # So that the page, and a report of a run that is killed, are up to date.
         for split in written_splits(logs or {}):
             self._writer(split).flush()
@@ -122,6 +137,22 @@ class TaskTensorBoard(keras.callbacks.TensorBoard):
                 title = f"cosine similarity, epoch {epoch + 1}"
                 image = cosine_image(cosine, names, title=title)
                 tf.summary.image(tags.COSINE, image[None], step=epoch)
+
+    def _write_gates(self, epoch: int) -> None:
+        if self._gates is None:
+            return
+        weights = self._gates.read(self._gate_inputs)
+        unused = unused_experts(weights)
+        title = f"mean gate weights, epoch {epoch + 1}"
+        if unused:
+            title += f"\nunused: {', '.join(unused)}"
+        with self._writer(tags.TRAIN).as_default():
+            for gate, experts in weights.items():
+                for expert, weight in experts.items():
+                    tf.summary.scalar(tags.gate_tag(gate, expert), weight, step=epoch)
+            tf.summary.scalar(tags.UNUSED_EXPERTS, len(unused), step=epoch)
+            image = gate_image(weights, title=title)
+            tf.summary.image(tags.GATE_WEIGHTS, image[None], step=epoch)
 
     def _writer(self, split: str) -> tf.summary.SummaryWriter:
         """Keras' own writer of a run.

@@ -11,6 +11,7 @@ from keras_mtl.heads.classification import (
     Classification,
     MultiLabelClassification,
 )
+from keras_mtl.heads.conversion import Conversion
 from keras_mtl.heads.head import Head, registry
 from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
 from keras_mtl.heads.regression import Regression
@@ -23,6 +24,7 @@ __all__ = [
     "BoxIoU",
     "BoxLoss",
     "Classification",
+    "Conversion",
     "Head",
     "MultiLabelClassification",
     "Ordinal",

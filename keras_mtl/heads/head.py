@@ -39,6 +39,8 @@ class Head:
         likelihood: `"gaussian"` or `"categorical"`: whether the default loss is
             that of a real value or of a class (uncertainty weighting asks).
         label_names: Names of the classes, or `None`.
+        after: Name of another task, whose raw outputs `connect` then finds under
+            this name in `extra_inputs`, or `None`.
     """
 
     feature = "pooled"
@@ -47,6 +49,7 @@ class Head:
     labels_per_element = False
     likelihood = "gaussian"
     label_names: list[str] | None = None
+    after: str | None = None
 
     def __init__(
         self,
@@ -73,6 +76,9 @@ class Head:
         Layers are named `"<name>_<part>"`.
         """
         raise NotImplementedError
+
+    def check_earlier(self, head: "Head") -> None:
+        """Raises a `ValueError` if the head of the task `after` cannot be used."""
 
     def prepare_labels(self, labels: Tensor) -> Tensor:
         """Labels in the shape that loss and metrics expect."""

@@ -1,14 +1,15 @@
-"""Drawing: curves, weights, cosine heat-maps, tables and the report of a run.
+"""Drawing: curves, weights, cosine and gate heat-maps, tables, the report of a run.
 
 The functions take NumPy arrays and give back `matplotlib.figure.Figure` objects,
 which belong to no window and to no global state. They need matplotlib:
-`pip install "keras-mtl[plots]"`. Only the text tables and
-`cosine_array` do without.
+`pip install "keras-mtl[plots]"`. Only the text tables, `cosine_array` and
+`gate_array` do without.
 """
 
 from keras_mtl.plots.cosine import cosine_array, cosine_heatmap, cosine_image
 from keras_mtl.plots.curves import task_curves
 from keras_mtl.plots.figure import figure_array, save_png
+from keras_mtl.plots.gates import gate_array, gate_heatmap, gate_image
 from keras_mtl.plots.report import report_figure
 from keras_mtl.plots.tables import (
     Table,
@@ -26,6 +27,9 @@ __all__ = [
     "cosine_heatmap",
     "cosine_image",
     "figure_array",
+    "gate_array",
+    "gate_heatmap",
+    "gate_image",
     "markdown_table",
     "report_figure",
     "save_png",

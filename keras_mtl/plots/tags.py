@@ -17,6 +17,9 @@ PER_TASK = {
 }
 CONFLICT_RATE = f"{BALANCING}/conflict_rate"
 COSINE = f"{BALANCING}/cosine"
+GATES = "gates"
+GATE_WEIGHTS = f"{GATES}/weights"
+UNUSED_EXPERTS = f"{GATES}/unused_experts"
 
 _TASK = "task_"
 
@@ -47,3 +50,8 @@ def balancing_tag(kind: str, task: str) -> str:
 def cosine_tag(first: str, second: str) -> str:
     """Tag of the cosine similarity of two tasks' gradients."""
     return f"{COSINE}/{first}~{second}"
+
+
+def gate_tag(gate: str, expert: str) -> str:
+    """Tag of the mean weight that a gate gives an expert."""
+    return f"{GATES}/{gate}/{expert}"

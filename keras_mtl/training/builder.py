@@ -36,7 +36,8 @@ def build_model(
 
     Raises:
         TypeError: If the backbone is no functional Keras model.
-        ValueError: If tasks clash, or a head cannot take its feature.
+        ValueError: If tasks clash, a head cannot take its feature, or a task comes
+            after one that does not exist, or after itself.
 
     Example:
     >>> import keras_mtl as mtl
@@ -55,8 +56,8 @@ def build_model(
 
     # === Functional model ===
     features = architecture.connect(of_task, per_task, copies)
-    outputs = {}
-    for task in copies:
+    outputs: dict[str, Tensor] = {}
+    for task in _in_order(copies):
         feature = _feature(task, features[task.name])
         extra = task.head.extra_inputs(task.name)
         clash = sorted(set(extra) & set(inputs if isinstance(inputs, dict) else {}))
@@ -64,7 +65,10 @@ def build_model(
             raise ValueError(f"Task {task.name!r}: inputs {clash} exist already")
         if extra:
             inputs = {**_as_dict(inputs), **extra}
+        if task.head.after is not None:
+            extra = {**extra, task.head.after: outputs[task.head.after]}
         outputs[task.name] = task.head.connect(feature, extra, task.name)
+    outputs = {task.name: outputs[task.name] for task in copies}
 
     # === Config ===
     return MultiTaskModel(
@@ -85,6 +89,28 @@ def _copy(task):
             f"its name or its configuration. Received: head={task.head!r}"
         )
     return dataclasses.replace(task, head=type(head).from_config(head.get_config()))
+
+
+def _in_order(tasks):
+    """The tasks, each after the one that its head comes after."""
+    by_name = {task.name: task for task in tasks}
+    ordered: dict[str, Task] = {}
+    for task in tasks:
+        chain = [task]
+        while (after := chain[-1].head.after) is not None and after not in ordered:
+            if after not in by_name or after in [link.name for link in chain]:
+                raise ValueError(
+                    f"Task {chain[-1].name!r}: expected `after` of its head to name "
+                    f"another task of {list(by_name)} that does not come after it in "
+                    f"turn. Received: after={after!r}"
+                )
+            chain.append(by_name[after])
+        for link in reversed(chain):
+            ordered[link.name] = link
+    for task in tasks:
+        if task.head.after is not None:
+            task.head.check_earlier(by_name[task.head.after].head)
+    return list(ordered.values())
 
 
 def _backbones(backbone, tasks):
