@@ -84,7 +84,10 @@ def read_csv(
         try:
             table = pa.csv.read_csv(
                 file,
-                read_options=pa.csv.ReadOptions(column_names=list(columns)),
+                # With threads its errors do not tell the row.
+                read_options=pa.csv.ReadOptions(
+                    column_names=list(columns), use_threads=False
+                ),
                 convert_options=pa.csv.ConvertOptions(null_values=[]),
             )
         except pa.ArrowInvalid as error:

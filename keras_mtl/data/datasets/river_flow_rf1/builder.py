@@ -122,6 +122,7 @@ class RiverFlowRF1(tfds.core.GeneratorBasedBuilder):
     ```
     """
 
+    name = "river_flow_rf1"
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Eight sensors, validation cut from the end of train."}
 

@@ -69,8 +69,9 @@ Labels: "rating" is the class index, stars minus one. "department", "division" a
 Leaks and limits: "item" decides the department, and is no input. Rating and
 recommendation say nearly the same (correlation 0.79), and so do department, division
 and kind. Four texts occur under two products, three of them in two splits. "feedback"
-depends on how long a review was online, which the file does not tell. Ratings are skewed: 56 % have five
-stars, 82 % are recommended, so compare with the accuracy of the largest class.
+depends on how long a review was online, which the file does not tell. Ratings are
+skewed: 56 % have five stars, 82 % are recommended, so compare with the accuracy of the
+largest class.
 """
 
 _CITATION = """\
