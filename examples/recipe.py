@@ -7,12 +7,15 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 import tqdm
 
 import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
 
 SMOKE_EXAMPLES = 600
+# One process makes many models, which TensorFlow takes for one that is made anew.
+tf.get_logger().setLevel("ERROR")
 
 
 def prepare(name, runs, smoke):
