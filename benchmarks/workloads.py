@@ -1,5 +1,7 @@
 """Models, batches and variants whose steps `step_time.py` compares."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -36,6 +38,65 @@ def transformer() -> keras.Model:
         x = layers.Add(name=f"block_{index}_add_dense")([x, y])
     pooled = layers.GlobalAveragePooling1D(name="pooled")(x)
     return keras.Model(tokens, {"pooled": pooled}, name="transformer")
+
+
+# Of `experts.py`: columns of the input, and units of the layers of each expert.
+NUM_EXPERTS = 16
+EXPERTS = {
+    "experts_small": (64, (32, 16)),
+    "experts": (256, (128, 64)),
+    "experts_large": (512, (256, 128)),
+}
+
+
+class ExpertsInLoop(keras.layers.Layer):
+    """Dense layers, one expert after the other, in place of an `ExpertBank`."""
+
+    def __init__(self, num_experts, units, activation="relu", dropout=0.0, name=None):
+        super().__init__(name=name)
+        self.experts = [
+            [layers.Dense(width, activation=activation) for width in units]
+            for _ in range(num_experts)
+        ]
+
+    def call(self, inputs):
+        found = []
+        for expert in self.experts:
+            x = inputs
+            for layer in expert:
+                x = layer(x)
+            found.append(x)
+        return keras.ops.stack(found, axis=-2)
+
+
+class MMoEInLoop(mtl.architectures.MMoE):
+    """The same architecture with its experts in a loop."""
+
+    def _bank(self, num_experts):
+        return lambda name: ExpertsInLoop(num_experts, self.units, name=name)
+
+
+def dense_width(columns: int, units: tuple[int, int], num_tasks: int) -> int:
+    """Width of a two-layer MLP with the multiplications of a mixture of experts."""
+    first, second = units
+    experts = NUM_EXPERTS * (columns * first + first * second)
+    gates = num_tasks * NUM_EXPERTS * (columns + second)
+    total = experts + gates + num_tasks * second
+    beside = columns + num_tasks
+    return round((math.sqrt(beside**2 + 4 * total) - beside) / 2)
+
+
+def experts_model(case: str, variant: str, tasks: list) -> keras.Model:
+    """MMoE straight on the input, or an MLP of two layers with as many FLOPs."""
+    name, num_tasks = parts(case)
+    columns, units = EXPERTS[name]
+    if variant == "dense":
+        width = dense_width(columns, units, num_tasks)
+        net = mtl.backbones.MLP(input_shape=(columns,), units=(width, width))
+        return mtl.build_model(net, tasks)
+    net = mtl.backbones.MLP(input_shape=(columns,), units=())
+    kind = MMoEInLoop if variant == "loop" else mtl.architectures.MMoE
+    return mtl.build_model(net, tasks, architecture=kind(NUM_EXPERTS, units=units))
 
 
 BACKBONES = {"mlp": (mlp, 256), "cnn": (cnn, 64), "transformer": (transformer, 32)}
@@ -94,6 +155,10 @@ def compiled(case: str, variant: str) -> keras.Model:
         mtl.Task(f"task_{index}", mtl.heads.Regression(1), metrics=[])
         for index in range(num_tasks)
     ]
+    if name in EXPERTS:
+        model = experts_model(case, variant, tasks)
+        model.compile("adam")
+        return model
     model = mtl.build_model(BACKBONES[name][0](), tasks)
     if variant == "stock":
         model = keras.Model(model.input, model.output)
@@ -125,8 +190,11 @@ def batches(case: str) -> tf.data.Dataset:
     """The same batches again and again, from memory, for every variant."""
     name, num_tasks = parts(case)
     rng = np.random.default_rng(0)
-    make, batch = BACKBONES[name]
-    inputs = make().input
+    if name in EXPERTS:
+        inputs, batch = keras.Input((EXPERTS[name][0],)), 256
+    else:
+        make, batch = BACKBONES[name]
+        inputs = make().input
     shape = (_BATCHES, batch, *inputs.shape[1:])
     x = rng.standard_normal(shape).astype("float32")
     if inputs.dtype == "int32":

@@ -1,13 +1,16 @@
-"""What can be learnt from a finished (or still running) training run."""
+"""What can be learnt from a model, and from a training run, finished or not."""
 
 from keras_mtl.analysis.flops import forward_flops, training_flops
 from keras_mtl.analysis.runs import Run, read_run, run_figure, values_table
+from keras_mtl.analysis.sharing import SharingReport, sharing_report
 
 __all__ = [
     "Run",
+    "SharingReport",
     "forward_flops",
     "read_run",
     "run_figure",
+    "sharing_report",
     "training_flops",
     "values_table",
 ]

@@ -55,8 +55,7 @@ class MMoE(Architecture):
     (None, 4, 16)
 
     Reference:
-        - [Ma et al., 2018](https://doi.org/10.1145/3219819.3220007), equations 6
-          and 7.
+        - [Ma et al., 2018](https://doi.org/10.1145/3219819.3220007), section 4.2.
     """
 
     def __init__(

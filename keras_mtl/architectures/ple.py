@@ -54,7 +54,7 @@ class PLE(Architecture):
 
     Reference:
         - [Tang et al., 2020](https://doi.org/10.1145/3383313.3412236), sections 4.1
-          to 4.3.
+          and 4.2.
     """
 
     def __init__(

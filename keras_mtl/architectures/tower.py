@@ -1,5 +1,6 @@
 """One pass through a backbone that can be stopped, changed and gone on with."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,9 @@ class Tower:
         backbone: Functional model whose outputs are a dict of named features.
         inputs: Tensors in the structure of the backbone's inputs.
         suffix: With a string every layer is a copy named `"<layer>_<suffix>"` that
-            starts with the same weights, and nothing is shared with the backbone;
-            with `None` the tower uses the backbone's own layers.
+            starts with the same weights, and nothing that is trained is shared with
+            the backbone (layers that were adapted to data, such as lookups, are used
+            as they are); with `None` the tower uses the backbone's own layers.
 
     Example:
     >>> import keras_mtl as mtl
@@ -40,6 +42,7 @@ class Tower:
         new = keras.tree.flatten(inputs)
         self._made = {id(a): b for a, b in zip(old, new, strict=True)}
         self._layers: dict[int, Any] = {}
+        self._outputs = outputs_by_layer(backbone)
 
     def advance(self, stage: str) -> Tensor:
         """The output of the layer of this name; runs what it needs and no more."""
@@ -56,8 +59,27 @@ class Tower:
         """The backbone's named features; runs what is left."""
         return {name: self._tensor(t) for name, t in self._backbone.output.items()}
 
+    def branch(self, suffix: str | None) -> "Tower":
+        """A tower that goes on from here, with layers of its own for what is left.
+
+        Args:
+            suffix: As for a new tower.
+
+        Example:
+        >>> import keras_mtl as mtl
+        >>> net = mtl.backbones.MLP(input_shape=(8,), units=(16, 4))
+        >>> trunk = Tower(net, keras.Input((8,)), suffix=None)
+        >>> x = trunk.advance("dense_0")
+        >>> twigs = [trunk.branch(suffix=task) for task in ("kind", "price")]
+        >>> [twig.features()["pooled"].shape for twig in twigs]
+        [(None, 4), (None, 4)]
+        """
+        twig = copy.copy(self)
+        twig._suffix, twig._made, twig._layers = suffix, dict(self._made), {}
+        return twig
+
     def _output_of(self, stage):
-        return self._backbone.get_layer(stage).output
+        return self._outputs[stage][0]
 
     def _tensor(self, wanted):
         # A stack, not recursion: deep networks have more layers than Python frames.
@@ -81,40 +103,98 @@ class Tower:
             self._made.setdefault(id(old), new)
 
     def _copy(self, operation):
-        if self._suffix is None or not isinstance(operation, keras.layers.Layer):
+        is_layer = isinstance(operation, keras.layers.Layer)
+        if self._suffix is None or not is_layer or _is_adapted(operation):
             return operation
         if id(operation) not in self._layers:
             self._layers[id(operation)] = copied(operation, self._suffix)
         return self._layers[id(operation)]
 
 
+def _is_adapted(layer):
+    """Whether a layer holds statistics or a vocabulary, which its config may lack."""
+    return hasattr(layer, "adapt") and not layer.trainable_variables
+
+
 def copied(layer: keras.layers.Layer, suffix: str) -> keras.layers.Layer:
-    """A layer of its own, named `"<layer>_<suffix>"`, with the same weights."""
-    config = layer.get_config() | {"name": f"{layer.name}_{suffix}"}
-    copy = type(layer).from_config(config)
+    """A layer of its own, named `"<layer>_<suffix>"`, with the same weights.
+
+    The layers of a nested model are named so as well.
+    """
+    name = f"{layer.name}_{suffix}"
+    if _is_model_of_layers(layer):
+        model = keras.models.clone_model(layer, clone_function=_inner_copy(suffix))
+        model.name = name
+        if not layer.trainable:
+            model.trainable = False
+        return model
+    layer_copy = type(layer).from_config(layer.get_config() | {"name": name})
     if layer.built:
-        copy.build_from_config(layer.get_build_config() or {})
-        copy.set_weights(layer.get_weights())
-    return copy
+        layer_copy.build_from_config(layer.get_build_config() or {})
+        layer_copy.set_weights(layer.get_weights())
+    return layer_copy
 
 
-def stages_of(backbone: keras.Model, stages: Sequence[str] | None) -> tuple[str, ...]:
+def _is_model_of_layers(layer):
+    functional = isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    return functional or isinstance(layer, keras.Sequential)
+
+
+def _inner_copy(suffix):
+    def copy_of(inner):
+        is_layer = isinstance(inner, keras.layers.Layer)
+        return copied(inner, suffix) if is_layer and not _is_adapted(inner) else inner
+
+    return copy_of
+
+
+def outputs_by_layer(backbone: keras.Model) -> dict[str, list[Tensor]]:
+    """The tensors that every layer of a backbone gives inside of it, by its name."""
+    found: dict[str, dict[int, Tensor]] = {}
+    stack = keras.tree.flatten(backbone.output)
+    seen = set()
+    while stack:
+        operation, node_index, _ = stack.pop()._keras_history
+        if (id(operation), node_index) in seen:
+            continue
+        seen.add((id(operation), node_index))
+        node = operation._inbound_nodes[node_index]
+        if isinstance(operation, keras.layers.Layer):
+            of_layer = found.setdefault(operation.name, {})
+            of_layer.update((id(tensor), tensor) for tensor in node.output_tensors)
+        stack.extend(node.input_tensors)
+    return {name: list(tensors.values()) for name, tensors in found.items()}
+
+
+def stages_of(
+    backbone: keras.Model, stages: Sequence[str] | None, argument: str = "stages"
+) -> tuple[str, ...]:
     """The names of the layers at which a backbone is cut, in their order.
 
     Args:
         backbone: The backbone.
         stages: Names that the user gave, or `None` for the backbone's own `stages`.
+        argument: What the user calls them, for messages.
 
     Raises:
-        ValueError: If there is none, or a layer of such a name does not exist.
+        ValueError: If there is none, a layer of such a name does not exist, or it
+            gives several tensors.
     """
     names = tuple(getattr(backbone, "stages", ()) if stages is None else stages)
-    layers = [layer.name for layer in backbone.layers]
+    outputs = outputs_by_layer(backbone)
+    layers = [layer.name for layer in backbone.layers if layer.name in outputs]
     unknown = [name for name in names if name not in layers]
     if not names or unknown:
         raise ValueError(
-            "Expected `stages` to name the layers after which the backbone "
-            f"{backbone.name!r} is cut, some of {layers}. Received: stages={names}"
+            f"Expected `{argument}` to name the layers after which the backbone "
+            f"{backbone.name!r} is cut, some of {layers}. Received: {argument}={names}"
             + (f", of which {unknown} do not exist" if unknown else "")
         )
-    return tuple(sorted(names, key=layers.index))
+    several = [name for name in names if len(outputs[name]) > 1]
+    if several:
+        raise ValueError(
+            f"Expected `{argument}` to name layers that are called once and give one "
+            f"tensor. Received: {argument}={names}, of which {several} give several "
+            f"in the backbone {backbone.name!r}"
+        )
+    return tuple(sorted(set(names), key=layers.index))

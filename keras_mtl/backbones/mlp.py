@@ -11,7 +11,7 @@ class MLP(Backbone):
 
     Args:
         input_shape: Shape of one example, `(features,)`.
-        units: Widths of the layers.
+        units: Widths of the layers; `()` gives the inputs as they are.
         activation: Activation of every layer.
         dropout: Dropout rate after each layer.
 

@@ -25,7 +25,8 @@ class Tabular(Backbone):
         categorical: Dict from column name to its vocabulary, a list of strings or
             of integers.
         embedding_dim: Width of the embedding of each categorical column.
-        units: Widths of the dense layers.
+        units: Widths of the dense layers; `()` for none, where a mixture of experts
+            reads the columns itself.
         dropout: Dropout rate after each dense layer.
 
     Raises:

@@ -52,8 +52,9 @@ class Conversion(BinaryClassification):
     {'click': (None, 1), 'purchase': (None, 1)}
 
     Reference:
-        - [Ma et al., 2018](https://arxiv.org/abs/1804.07931), equations 2 and 3.
-        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), equation 8.
+        - [Ma et al., 2018](https://arxiv.org/abs/1804.07931), section 2.
+        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), the behavioral
+          expectation calibrator.
     """
 
     def __init__(

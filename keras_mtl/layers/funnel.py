@@ -62,7 +62,8 @@ class MonotonePenalty(keras.layers.Layer):
     [0.5]
 
     Reference:
-        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), equation 8.
+        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), the behavioral
+          expectation calibrator.
     """
 
     def __init__(self, weight: float, **kwargs):

@@ -33,7 +33,7 @@ class InformationTransfer(keras.layers.Layer):
     (2, 8)
 
     Reference:
-        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), equations 4 to 6.
+        - [Xi et al., 2021](https://arxiv.org/abs/2105.08489), the AIT module.
     """
 
     def __init__(self, **kwargs):

@@ -11,6 +11,7 @@ from keras_mtl.plots.curves import task_curves
 from keras_mtl.plots.figure import figure_array, save_png
 from keras_mtl.plots.gates import gate_array, gate_heatmap, gate_image
 from keras_mtl.plots.report import report_figure
+from keras_mtl.plots.sharing import sharing_figure
 from keras_mtl.plots.tables import (
     Table,
     comparison_table,
@@ -33,6 +34,7 @@ __all__ = [
     "markdown_table",
     "report_figure",
     "save_png",
+    "sharing_figure",
     "table_figure",
     "task_curves",
     "text_table",

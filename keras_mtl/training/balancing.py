@@ -8,7 +8,8 @@ import tensorflow as tf
 from keras_mtl import distribution
 from keras_mtl.training import gradients
 from keras_mtl.training.batch import Batch
-from keras_mtl.training.gradients import Reach, TaskGradients
+from keras_mtl.training.gradients import TaskGradients
+from keras_mtl.training.reach import Reach
 from keras_mtl.training.tape import Tape, add
 from keras_mtl.utils.types import State, Tensor
 

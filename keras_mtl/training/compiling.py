@@ -11,10 +11,10 @@ import tensorflow as tf
 from keras_mtl import distribution
 from keras_mtl.balancers import JacobianBalancer
 from keras_mtl.task import Task
-from keras_mtl.training.gradients import Reach
 from keras_mtl.training.graph import all_layers
 from keras_mtl.training.losses import check_loss
 from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.reach import Reach
 from keras_mtl.training.tape import can_be_cut
 from keras_mtl.training.trackers import TaskMetrics
 from keras_mtl.utils.checks import check_keys
@@ -110,14 +110,17 @@ def _as_list(value):
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def check_reach(reach: Reach, tasks: tuple[Task, ...], balancer: Any) -> None:
+def check_reach(
+    reach: Reach, tasks: tuple[Task, ...], balancer: Any, architecture: Any
+) -> None:
     """Raises a `ValueError` if there is nothing for the balancer to balance."""
     if balancer is not None and not reach.shared:
         raise ValueError(
             "Expected several tasks to share trainable variables when a `balancer` "
             f"is set. Received: balancer={type(balancer).__name__} and tasks "
-            f"{[task.name for task in tasks]} without a shared trainable variable. "
-            "Leave `balancer` out, or unfreeze the backbone"
+            f"{[task.name for task in tasks]} without a shared trainable variable in "
+            f"architecture={type(architecture).__name__}. Leave `balancer` out, "
+            "unfreeze the backbone, or take an architecture whose tasks share variables"
         )
 
 

@@ -1,5 +1,7 @@
 """What reaches what, read from the graph of a functional model."""
 
+from typing import Any
+
 import keras
 
 from keras_mtl.utils.types import Tensor
@@ -17,13 +19,32 @@ def upstream(output: Tensor) -> tuple[list, list]:
     Returns:
         List of layers, and list of input tensors, each once.
     """
-    layers: dict[int, keras.layers.Layer] = {}
+    found, inputs = _walk([output])
+    operations = {id(operation): operation for operation, _ in found.values()}
+    layers = [o for o in operations.values() if isinstance(o, keras.layers.Layer)]
+    return layers, list(inputs.values())
+
+
+def calls(output: Tensor) -> dict[tuple, tuple[Any, Any]]:
+    """Every call of an operation that an output is made with.
+
+    A layer that is called twice, or is in a nested model that is, occurs twice.
+
+    Args:
+        output: A symbolic Keras tensor.
+
+    Returns:
+        Dict from a key of the call, the same for all outputs of a model, to the
+        operation and the node of Keras' graph that holds its arguments.
+    """
+    return _walk([output])[0]
+
+
+def _walk(tensors, place=()):
+    """Calls by key, and inputs by id; `place` are the calls of the models around."""
+    found: dict[tuple, tuple[Any, Any]] = {}
     inputs: dict[int, Tensor] = {}
-    _walk([output], layers, inputs, set())
-    return list(layers.values()), list(inputs.values())
-
-
-def _walk(tensors, layers, inputs, seen):
+    seen: set[int] = set()
     stack = list(tensors)
     while stack:
         tensor = stack.pop()
@@ -35,22 +56,26 @@ def _walk(tensors, layers, inputs, seen):
         if node.is_input:
             inputs[id(tensor)] = tensor
         elif isinstance(operation, keras.Model) and hasattr(operation, "operations"):
-            stack.extend(_through_model(operation, node, tensor_index, layers))
+            inner, arguments = _through_model(
+                operation, node, tensor_index, (*place, id(node))
+            )
+            found |= inner
+            stack.extend(arguments)
         else:
-            if isinstance(operation, keras.layers.Layer):
-                layers[id(operation)] = operation
+            found[*place, id(node)] = (operation, node)
             stack.extend(node.input_tensors)
+    return found, inputs
 
 
-def _through_model(model, node, tensor_index, layers):
-    """The arguments of a nested model that one of its outputs depends on."""
-    inner_inputs: dict[int, Tensor] = {}
-    _walk([model.outputs[tensor_index]], layers, inner_inputs, set())
-    return [
+def _through_model(model, node, tensor_index, place=()):
+    """What one output of a nested model is made with: its calls, and the arguments."""
+    found, inner_inputs = _walk([model.outputs[tensor_index]], place)
+    arguments = [
         argument
         for argument, inner in zip(node.input_tensors, model.inputs, strict=True)
         if id(inner) in inner_inputs
     ]
+    return found, arguments
 
 
 def narrowed(output: Tensor) -> Tensor:
@@ -78,7 +103,7 @@ def _narrow(tensor, made):
     nested = isinstance(operation, keras.Model) and hasattr(operation, "operations")
     if nested:
         inner = operation.outputs[tensor_index]
-        used = _through_model(operation, node, tensor_index, {})
+        _, used = _through_model(operation, node, tensor_index)
     fresh = {id(argument): _narrow(argument, made) for argument in used}
     if len(used) < len(arguments):
         inner_inputs = [

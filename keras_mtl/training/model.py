@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_mtl import architectures, balancers, weightings
 from keras_mtl.task import Task, check_tasks
-from keras_mtl.training import compiling, gradients
+from keras_mtl.training import compiling
 from keras_mtl.training.graph import (
     narrowed,
     shared_features,
@@ -19,6 +19,7 @@ from keras_mtl.training.graph import (
 )
 from keras_mtl.training.labels import weights_by_task
 from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.reach import Reach
 from keras_mtl.training.state import MethodState
 from keras_mtl.training.step import TrainingStep
 from keras_mtl.training.trackers import LossTracker
@@ -128,8 +129,8 @@ class MultiTaskModel(keras.Model):
         }
         tasks = compiling.with_losses(self.tasks, loss)
         by_task = task_variables(self)
-        reach = gradients.Reach.of(by_task, self.trainable_variables)
-        compiling.check_reach(reach, tasks, balancer)
+        reach = Reach.of(by_task, self.trainable_variables)
+        compiling.check_reach(reach, tasks, balancer, self.architecture)
         groups = compiling.groups_of(options.scope, reach.shared)
         reach = dataclasses.replace(reach, groups=groups)
         with_features = None

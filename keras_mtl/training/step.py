@@ -14,8 +14,8 @@ from keras_mtl.linalg import cosine, norms
 from keras_mtl.task import Task
 from keras_mtl.training import balancing, gradients
 from keras_mtl.training.batch import Batch, batch_rows, halves, measure
-from keras_mtl.training.gradients import Reach
 from keras_mtl.training.options import BalancingOptions
+from keras_mtl.training.reach import Reach
 from keras_mtl.training.state import MethodState, array, read
 from keras_mtl.training.tape import Tape, add
 from keras_mtl.training.trackers import LossTracker, TaskMetrics

@@ -73,3 +73,81 @@ def test_stages():
         stages_of(net, ["dense_7"])
     with pytest.raises(ValueError, match="some of"):
         stages_of(keras.Model(net.input, net.output), None)
+
+
+def test_a_branch_goes_on_with_layers_of_its_own():
+    net = mtl.backbones.MLP(input_shape=(2,), units=(3, 3))
+    given = fresh(net)
+    trunk = Tower(net, given, None)
+    trunk.put("dense_0", 2.0 * trunk.advance("dense_0"))
+    outputs = {name: trunk.branch(name).features()["pooled"] for name in ("a", "b")}
+    model = keras.Model(given, outputs)
+    names = {layer.name for layer in model.layers if "dense" in layer.name}
+    assert names == {"dense_0", "dense_1_a", "dense_1_b"}
+    x = np.ones((1, 2), "float32")
+    expected = net.get_layer("dense_1")(2.0 * net.get_layer("dense_0")(x))
+    for found in model.predict(x, verbose=0).values():
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_layers_that_were_called_elsewhere_before():
+    """`Sequential.add` calls the layers anew, each time on other tensors."""
+    net = keras.Sequential([keras.Input((2,))])
+    net.add(keras.layers.Dense(3, name="low"))
+    net.add(keras.layers.Dense(3, name="high"))
+    net = keras.Model(net.inputs[0], {"pooled": net.outputs[0]})
+    given = fresh(net)
+    for suffix in (None, "copy"):
+        tower = Tower(net, given, suffix)
+        tower.put("low", 2.0 * tower.advance("low"))
+        model = keras.Model(given, tower.features())
+        x = np.ones((1, 2), "float32")
+        expected = net.get_layer("high")(2.0 * net.get_layer("low")(x))
+        np.testing.assert_allclose(model(x)["pooled"], expected, rtol=1e-6)
+
+
+def test_copies_of_nested_models_have_names_of_their_own():
+    inner = mtl.backbones.MLP(input_shape=(2,), units=(3,), name="inner")
+    small = keras.Sequential([keras.layers.Dense(3, name="dense")], name="small")
+    x = keras.Input((2,), name="x")
+    net = keras.Model(x, {"pooled": small(inner(x, training=False)["pooled"])})
+    inner.trainable = False
+    model = keras.Model(x, Tower(net, x, "a").features())
+    found = {v.path: v.trainable for v in model.weights}
+    assert found == {
+        "dense_0_a/kernel": False,
+        "dense_0_a/bias": False,
+        "dense_a/kernel": True,
+        "dense_a/bias": True,
+    }
+    assert {layer.name for layer in model.layers} == {"x", "inner_a", "small_a"}
+    y = np.ones((1, 2), "float32")
+    np.testing.assert_allclose(model(y)["pooled"], net(y)["pooled"], rtol=1e-6)
+
+
+def test_adapted_layers_are_used_as_they_are():
+    """Their configuration lacks what they were adapted to."""
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(np.array([[1.0], [3.0]]))
+    lookup = keras.layers.StringLookup(name="lookup")
+    lookup.adapt(np.array([["x"], ["y"]]))
+    number = keras.Input((1,), name="number")
+    word = keras.Input((1,), name="word", dtype="string")
+    codes = keras.layers.Embedding(3, 1, name="codes")(lookup(word))
+    total = scale(number) + keras.layers.Flatten(name="flat")(codes)
+    net = keras.Model({"number": number, "word": word}, {"pooled": total})
+    given = {
+        "number": keras.Input((1,), name="number"),
+        "word": keras.Input((1,), name="word", dtype="string"),
+    }
+    model = keras.Model(given, Tower(net, given, "a").features())
+    rows = {"number": np.array([[1.0], [3.0]]), "word": np.array([["y"], ["x"]])}
+    rows = {name: keras.ops.convert_to_tensor(v) for name, v in rows.items()}
+    np.testing.assert_allclose(model(rows)["pooled"], net(rows)["pooled"], rtol=1e-6)
+    names = {layer.name for layer in model.layers}
+    assert names >= {"scale", "lookup", "codes_a"}
+
+
+def test_a_stage_gives_one_tensor():
+    with pytest.raises(ValueError, match=r"called once.*\['twice'\] give several"):
+        stages_of(branched(), ["twice", "a"])

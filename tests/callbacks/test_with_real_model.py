@@ -60,3 +60,42 @@ def test_without_balancer(tmp_path):
     run = read_run(tmp_path)
     assert set(run.weights) == {"loss_weight", "nonfinite"}
     assert run.cosine is None
+
+
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_gates(tmp_path, read_events, collapsed):
+    tasks = [
+        mtl.Task("kind", mtl.heads.Classification(4)),
+        mtl.Task("value", mtl.heads.Regression()),
+    ]
+    mmoe = mtl.architectures.MMoE(3, units=(4,))
+    net = mtl.backbones.MLP(input_shape=(4,), units=(5,))
+    model = mtl.build_model(net, tasks, architecture=mmoe)
+    if collapsed:
+        # The features of ReLU are positive: all gates choose the last expert.
+        for name in ("kind", "value"):
+            kernel = np.tile([0.0, 0.0, 50.0], (5, 1))
+            model.get_layer(f"{name}_pooled_gate").set_weights([kernel])
+            model.get_layer(f"{name}_pooled_gate").trainable = False
+    net.get_layer("dense_0").bias.assign(np.ones(5))
+    model.compile("adam")
+    x, y = rows(40)
+    callback = TaskTensorBoard(tmp_path, gate_inputs=x[:16])
+    model.fit(x, y, epochs=2, callbacks=[callback], verbose=0)
+    events = read_events(tmp_path / "train")
+    for gate, experts in mtl.architectures.gate_weights(model, x[:16]).items():
+        for expert, weight in experts.items():
+            values = events[f"gates/{gate}/{expert}"]
+            assert sorted(values) == [0, 1]
+            assert float(values[1]) == pytest.approx(weight, abs=1e-5)
+    idle = [float(value) for value in events["gates/unused_experts"].values()]
+    assert idle == ([2.0, 2.0] if collapsed else [0.0, 0.0])
+    *_, encoded = events["gates/weights"][1]
+    assert tf.io.decode_png(encoded).shape[2] == 3
+
+
+def test_gates_of_a_model_without(tmp_path):
+    x, y = rows(16)
+    callback = TaskTensorBoard(tmp_path, gate_inputs=x)
+    with pytest.raises(ValueError, match="mixture of experts"):
+        compiled().fit(x, y, callbacks=[callback], verbose=0)

@@ -17,7 +17,9 @@ EACH = pytest.mark.parametrize("row", TABLE, ids=IDS)
 
 
 def test_every_head_has_a_row():
-    assert {row.name for row in TABLE} == set(mtl.heads.registry.names())
+    # A conversion is none without another task: `test_conversion.py`.
+    known = set(mtl.heads.registry.names()) - {"conversion"}
+    assert {row.name for row in TABLE} == known
 
 
 def built(row, **task):

@@ -10,6 +10,7 @@ from keras_mtl import plots
 from keras_mtl.plots import tags
 from keras_mtl.plots.curves import curves_shape
 from keras_mtl.plots.figure import fit_name
+from keras_mtl.plots.gates import gate_matrix
 
 LONG = [
     "digit",
@@ -188,6 +189,55 @@ def test_cosine_array():
     ]
 
 
+GATES = {
+    "income_pooled_0": {"income/0": 0.25, "shared/0": 0.75},
+    "marital_pooled_0": {"marital/0": 1.0, "shared/0": 0.0},
+}
+
+
+def test_gate_matrix():
+    matrix, experts = gate_matrix(GATES)
+    assert experts == ["income/0", "shared/0", "marital/0"]
+    expected = [[0.25, 0.75, np.nan], [np.nan, 0.0, 1.0]]
+    np.testing.assert_array_equal(matrix, expected)
+
+
+def test_gate_numbers():
+    axes = plots.gate_heatmap(GATES).axes[0]
+    assert [text.get_text() for text in axes.texts] == [".25", ".75", ".00", "1.00"]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["income_pooled_0", "marital_pooled_0"]
+
+
+@pytest.mark.parametrize(("gates", "experts"), [(1, 2), (2, 16), (5, 12)])
+def test_gates_are_legible(gates, experts):
+    weights = {
+        f"a_rather_long_task_{gate}_pooled": {
+            f"pooled_experts_0/{expert}": 1 / experts for expert in range(experts)
+        }
+        for gate in range(gates)
+    }
+    figure = plots.gate_heatmap(weights, title="mean gate weights\nunused: a, b")
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+
+
+def test_gate_array():
+    colours = plots.gate_array(GATES, cell=2)
+    assert colours.shape == (4, 6, 3)
+    assert colours.dtype == np.uint8
+    assert colours[2, ::2].tolist() == [
+        [200, 200, 200],
+        [247, 247, 247],
+        [33, 102, 172],
+    ]
+
+
+def test_no_gates():
+    with pytest.raises(ValueError, match="at least one gate"):
+        plots.gate_heatmap({})
+
+
 def test_figures_leave_pyplot_alone():
     epochs, curves, names, weights, cosine = run(2)
     plots.report_figure(epochs, curves, names, weights=weights, cosine=cosine)
@@ -211,6 +261,7 @@ def test_without_matplotlib(monkeypatch):
     with pytest.raises(ImportError, match=r'pip install "keras-mtl\[plots\]"'):
         plots.cosine_heatmap([[1.0]], ["a"])
     assert plots.cosine_image([[1.0]], ["a"]).shape == (48, 48, 3)
+    assert plots.gate_image(GATES).shape == (64, 96, 3)
 
 
 @pytest.mark.parametrize(
@@ -232,3 +283,8 @@ def test_fit_name(name, expected):
 @pytest.mark.parametrize("tag", ["epoch_loss", "loss", "balancing/x", "batch_a/loss"])
 def test_other_tags_are_no_task_tags(tag):
     assert tags.split_task_tag(tag) is None
+
+
+def test_sharing_needs_three_parts_per_task():
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        plots.sharing_figure({"parameters": [[1, 2, 3]]}, ["a", "b"])

@@ -1,0 +1,175 @@
+"""Every registered architecture: on every kind of backbone, with balancers, replicas.
+
+What an architecture computes is tested in a file of its own.
+"""
+
+import inspect
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_mtl as mtl
+from tests.training import problems
+
+REGISTRY = mtl.architectures.registry
+NAMES = REGISTRY.names()
+BALANCERS = mtl.balancers.registry.names()
+# Small; what is not here has defaults that are.
+CONFIGS = {
+    "adapters": {"bottleneck_dim": 2},
+    "aitm": {"units": (4,)},
+    "cgc": {"shared_experts": 2, "task_experts": 1, "units": (4,)},
+    "dselect_k": {"num_experts": 3, "units": (4,)},
+    "lora": {"rank": 2},
+    "mmoe": {"num_experts": 2, "units": (4,)},
+    "ple": {"shared_experts": 2, "task_experts": 1, "units": (4,)},
+    "task_embedding_moe": {"num_experts": 2, "units": (4,), "embedding_dim": 2},
+}
+SEPARATE = {"soft"}  # Nothing is shared, so a balancer is an error.
+RANDOM = {"learning_to_branch"}  # Replicas draw numbers of their own.
+# Batch normalisation sees the rows of its replica.
+LOCAL_STATISTICS = {"mtan", "nddr"}
+# So do losses of layers that are functions of the batch.
+WITHOUT_LAYER_LOSSES = {
+    "dselect_k": {"entropy_weight": 0.0},
+    "sluice": {"orthogonality": 0.0},
+}
+
+
+def mlp():
+    return mtl.backbones.MLP(input_shape=(6,), units=(8, 8), activation="tanh")
+
+
+def convnet():
+    return mtl.backbones.ConvNet(input_shape=(8, 8, 1), filters=(4, 4), units=4)
+
+
+def text():
+    return keras_hub.models.BertBackbone(
+        vocabulary_size=20,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=8,
+        max_sequence_length=6,
+    )
+
+
+def application():
+    return keras.applications.MobileNet(
+        input_shape=(32, 32, 3), alpha=0.25, weights=None, include_top=False
+    )
+
+
+STAGES = {
+    mlp: ("dense_0", "dense_1"),
+    convnet: ("stage_0_relu", "stage_1_relu"),
+    text: ("transformer_layer_0", "transformer_layer_1"),
+    application: ("conv_pw_3_relu", "conv_pw_11_relu"),
+}
+
+
+def architecture(name, backbone, tasks, **changes):
+    config = CONFIGS.get(name, {}) | changes
+    if "stages" in inspect.signature(dict(REGISTRY.items())[name]).parameters:
+        config["stages"] = STAGES[backbone]
+    if name == "hierarchical":
+        first, *others = [task.name for task in tasks]
+        config["branches"] = {STAGES[backbone][0]: [[first], others]}
+    return REGISTRY.get({"class_name": name, "config": config})
+
+
+def built(name, backbone, tasks, **changes):
+    chosen = architecture(name, backbone, tasks, **changes)
+    return mtl.build_model(backbone(), tasks, architecture=chosen)
+
+
+def inputs_of(model, rows=3):
+    rng = np.random.default_rng(0)
+
+    def values(tensor):
+        shape = (rows, *tensor.shape[1:])
+        if "int" in tensor.dtype:
+            return np.ones(shape, tensor.dtype)
+        return rng.normal(size=shape).astype(tensor.dtype)
+
+    return keras.tree.map_structure(
+        values, keras.tree.map_structure(lambda t: _with_length(t), model.input)
+    )
+
+
+def _with_length(tensor):
+    shape = [6 if size is None else size for size in tensor.shape[1:]]
+    return keras.KerasTensor((None, *shape), tensor.dtype)
+
+
+@pytest.mark.parametrize("backbone", STAGES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", NAMES)
+def test_works_on_any_backbone(name, backbone):
+    tasks = [mtl.Task(task, mtl.heads.Regression()) for task in ("a", "b")]
+    model = built(name, backbone, tasks)
+    x = inputs_of(model)
+    with tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+        loss = sum(tf.reduce_sum(output**2) for output in outputs.values())
+        loss += sum(model.losses)
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    variables = zip(model.trainable_variables, gradients, strict=True)
+    assert [v.path for v, g in variables if g is None] == []
+    assert set(outputs) == {"a", "b"}
+    for output in outputs.values():
+        assert output.shape == (3, 1)
+        assert np.all(np.isfinite(output))
+
+
+def pairs():
+    """Every architecture with two balancers, every balancer with one architecture."""
+    shared = [name for name in NAMES if name not in SEPARATE]
+    found = {(shared[i % len(shared)], b): None for i, b in enumerate(BALANCERS)}
+    for i, name in enumerate(shared):
+        found[name, BALANCERS[(7 * i + 3) % len(BALANCERS)]] = None
+    return list(found)
+
+
+@pytest.mark.parametrize(("name", "balancer"), pairs())
+def test_trains_with_a_balancer(name, balancer):
+    model = built(name, mlp, problems.tasks())
+    before = problems.weights(model)
+    model.compile("adam", balancer=balancer)
+    x, y = problems.data(rows=16)
+    logs = model.fit(x, y, batch_size=8, epochs=1, verbose=0).history
+    assert np.all(np.isfinite(logs["loss"]))
+    after = problems.weights(model)
+    shared = [path for path in before if np.any(before[path] != after[path])]
+    assert any("dense" in path for path in shared)
+    assert all(np.all(np.isfinite(value)) for value in after.values())
+
+
+@pytest.mark.parametrize("name", SEPARATE)
+def test_says_that_nothing_is_shared(name):
+    model = built(name, mlp, problems.tasks())
+    with pytest.raises(ValueError, match="shared"):
+        model.compile("adam", balancer="pcgrad")
+
+
+def trained(strategy, name):
+    x, y = problems.data(rows=27, missing=["kind", "price"])
+    with strategy.scope():
+        keras.utils.set_random_seed(3)
+        tasks = problems.tasks(kind={"missing": -1})
+        model = built(name, mlp, tasks, **WITHOUT_LAYER_LOSSES.get(name, {}))
+        model.compile(
+            keras.optimizers.SGD(0.05), balancer=None if name in SEPARATE else "cagrad"
+        )
+    model.fit(x, y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+    return problems.weights(model)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - RANDOM - LOCAL_STATISTICS))
+def test_two_replicas_equal_one(name, float64, two_replicas):
+    one = trained(tf.distribute.get_strategy(), name)
+    two = trained(two_replicas, name)
+    assert problems.largest_difference(one, two) < 1e-12
