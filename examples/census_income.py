@@ -104,7 +104,7 @@ def scores(model, split):
 
 
 def train(architecture, methods, tasks, splits, seed, arguments, bar):
-    """Test AUC per task of the epoch that is best on validation, and the weights."""
+    """Test AUC per task of the epoch that is best on validation, and the costs."""
     keras.utils.set_random_seed(seed)
     columns, labels = splits["train"]
     model = build(architecture, columns, tasks)

@@ -154,6 +154,7 @@ def compare(rows, tasks, seeds, results, train, group=""):
                 names = (group, row, part[0] if alone else "all", str(seed))
                 key = "/".join(filter(None, names))
                 bar.set_description(key)
+                keras.utils.clear_session()  # the memory of the model before
                 options = (architecture, methods, part, seed, bar)
                 numbers = results.get(key, lambda options=options: train(*options))
                 for name, value in numbers.items():

@@ -96,7 +96,7 @@ def forecast(model, columns):
 
 
 def train(architecture, methods, tasks, splits, seed, arguments, bar):
-    """Test errors of the epoch that is best on validation, and the weights."""
+    """Test errors of the epoch that is best on validation, and the costs."""
     keras.utils.set_random_seed(seed)
     model = build(architecture, tasks, splits)
     options = mtl.BalancingOptions(scale="sum") if "balancer" in methods else None
