@@ -13,26 +13,17 @@ each K. See `README.md` beside this file for what was measured.
 
 import argparse
 import json
-import os
 import pathlib
 import sys
 import time
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # The ratios are of CPU time.
+import numpy as np
+import one_thread  # noqa: F401 before TensorFlow
+import tensorflow as tf
+from tqdm import tqdm
 
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-
-from tqdm import tqdm  # noqa: E402
-
-import keras_mtl as mtl  # noqa: E402
-from keras_mtl.plots import Table, markdown_table  # noqa: E402
+import keras_mtl as mtl
+from keras_mtl.plots import Table, markdown_table
 
 _GOAL = 1.10
 _MATRICES = 8

@@ -1,7 +1,8 @@
 """One pass through a backbone that can be stopped, changed and gone on with."""
 
+import collections
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import keras
@@ -40,9 +41,14 @@ class Tower:
         self._suffix = suffix
         old = keras.tree.flatten(backbone.input)
         new = keras.tree.flatten(inputs)
-        self._made = {id(a): b for a, b in zip(old, new, strict=True)}
+        self._made: MutableMapping[int, Any] = {
+            id(a): b for a, b in zip(old, new, strict=True)
+        }
         self._layers: dict[int, Any] = {}
         self._outputs = outputs_by_layer(backbone)
+        self._instead: dict[str, Callable] = {}
+        self._trunk: Tower | None = None
+        self._own: dict[int, Any] = {}
 
     def advance(self, stage: str) -> Tensor:
         """The output of the layer of this name; runs what it needs and no more."""
@@ -54,6 +60,27 @@ class Tower:
         Call it before anything that follows the stage has run.
         """
         self._made[id(self._output_of(stage))] = tensor
+
+    def replace(self, layer: str, call: Callable) -> None:
+        """Calls a function in place of the layer of this name, with its arguments.
+
+        Call it before the layer, or anything that follows it, has run.
+        """
+        self._instead[layer] = call
+
+    def fork(self) -> "Tower":
+        """A tower of its own from here on, for one task of several.
+
+        What follows from a tensor that was put into the fork, or from a layer that
+        was replaced in it, is the fork's. The rest runs once, for all forks, which
+        therefore have to be changed at the same places.
+        """
+        fork = copy.copy(self)
+        fork._own = {}
+        fork._made = collections.ChainMap(fork._own, self._made)
+        fork._instead = {}
+        fork._trunk = self
+        return fork
 
     def features(self) -> dict[str, Tensor]:
         """The backbone's named features; runs what is left."""
@@ -97,10 +124,18 @@ class Tower:
         return self._made[id(wanted)]
 
     def _call(self, operation, node):
+        if self._trunk is not None and not self._differs(operation, node):
+            self._trunk._call(operation, node)
+            return
         args, kwargs = node.arguments.fill_in(self._made)
-        results = keras.tree.flatten(self._copy(operation)(*args, **kwargs))
+        call = self._instead.get(operation.name) or self._copy(operation)
+        results = keras.tree.flatten(call(*args, **kwargs))
         for old, new in zip(node.output_tensors, results, strict=True):
             self._made.setdefault(id(old), new)
+
+    def _differs(self, operation, node):
+        changed = any(id(tensor) in self._own for tensor in node.input_tensors)
+        return changed or operation.name in self._instead
 
     def _copy(self, operation):
         is_layer = isinstance(operation, keras.layers.Layer)
@@ -187,7 +222,8 @@ def stages_of(
     if not names or unknown:
         raise ValueError(
             f"Expected `{argument}` to name the layers after which the backbone "
-            f"{backbone.name!r} is cut, some of {layers}. Received: {argument}={names}"
+            f"{backbone.name!r} is cut, some of {_some(layers)}. "
+            f"Received: {argument}={names}"
             + (f", of which {unknown} do not exist" if unknown else "")
         )
     several = [name for name in names if len(outputs[name]) > 1]
@@ -198,3 +234,11 @@ def stages_of(
             f"in the backbone {backbone.name!r}"
         )
     return tuple(sorted(set(names), key=layers.index))
+
+
+def _some(names):
+    """The names, or the first and the last ones of a deep network's hundreds."""
+    if len(names) <= 30:
+        return names
+    shown = ", ".join(map(repr, names[:10])), ", ".join(map(repr, names[-10:]))
+    return f"[{shown[0]}, … {len(names) - 20} more …, {shown[1]}]"

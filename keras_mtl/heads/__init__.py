@@ -11,10 +11,30 @@ from keras_mtl.heads.classification import (
     Classification,
     MultiLabelClassification,
 )
-from keras_mtl.heads.conversion import Conversion
-from keras_mtl.heads.head import Head, registry
-from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
-from keras_mtl.heads.regression import Regression
+from keras_mtl.heads.conversion import (
+    Conversion,
+)
+from keras_mtl.heads.dense import (
+    RelativeError,
+)
+from keras_mtl.heads.head import (
+    Head,
+    registry,
+)
+from keras_mtl.heads.ordinal import (
+    Ordinal,
+    OrdinalCrossentropy,
+)
+from keras_mtl.heads.regression import (
+    Regression,
+)
+from keras_mtl.heads.regression_map import (
+    Depth,
+    RegressionMap,
+)
+from keras_mtl.heads.segmentation import (
+    Segmentation,
+)
 
 get = registry.get
 
@@ -25,11 +45,15 @@ __all__ = [
     "BoxLoss",
     "Classification",
     "Conversion",
+    "Depth",
     "Head",
     "MultiLabelClassification",
     "Ordinal",
     "OrdinalCrossentropy",
     "Regression",
+    "RegressionMap",
+    "RelativeError",
+    "Segmentation",
     "get",
     "intersection_over_union",
     "registry",

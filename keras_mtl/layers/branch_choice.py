@@ -83,8 +83,10 @@ class BranchChoice(keras.layers.Layer):
         # Below 1 by so much that no logarithm is infinite.
         numbers = uniform(ops.arange(len(inputs)), self.seed_generator) + 2.0**-25
         noise = -ops.log(-ops.log(numbers))
-        logits = ops.cast(self.logits, "float32") + noise
-        shares = ops.softmax(logits / self.current_temperature())
+        precise = keras.backend.result_type(self.logits.dtype, "float32")
+        logits = ops.cast(self.logits, precise) + ops.cast(noise, precise)
+        temperature = ops.cast(self.current_temperature(), precise)
+        shares = ops.softmax(logits / temperature)
         self.step.assign_add(1)
         shares = ops.unstack(ops.cast(shares, inputs[0].dtype), len(inputs))
         return sum(share * x for share, x in zip(shares, inputs, strict=True))

@@ -3,8 +3,8 @@
 import keras
 from keras import layers, ops
 
-from keras_mtl.layers.gate import in_single
 from keras_mtl.utils.checks import check_count
+from keras_mtl.utils.precision import in_single
 from keras_mtl.utils.types import Tensor
 
 

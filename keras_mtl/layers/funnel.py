@@ -43,7 +43,9 @@ class MonotonePenalty(keras.layers.Layer):
 
         loss = weight * mean(max(0, σ(own) - σ(earlier)))
 
-    The loss is added in training and in evaluation, as a regulariser's is.
+    The loss is added in training and in evaluation, as a regulariser's is. On several
+    replicas it is the mean of their means, which is exact where all hold as many
+    examples.
 
     Args:
         weight: Number `>= 0`.

@@ -6,12 +6,8 @@ import keras
 from keras import ops
 
 from keras_mtl.utils.checks import check_count, check_non_negative, check_positive
+from keras_mtl.utils.precision import in_single
 from keras_mtl.utils.types import Tensor
-
-
-def in_single(tensor: Tensor) -> Tensor:
-    """The tensor in float32 or better: weights in half precision do not sum to 1."""
-    return ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -79,7 +75,8 @@ class DSelectKGate(keras.layers.Layer):
     and `weights = Σ_i softmax(scales)_i r_i`. `S` rises from 0 to 1 within
     `[-gamma / 2, gamma / 2]` and is flat outside, so selectors become exact. The
     loss `entropy_weight * Σ_i H(r_i)`, averaged over the batch, leads them there;
-    it is added in training and in evaluation.
+    it is added in training and in evaluation. (On several replicas it is the mean of
+    their means, which is exact where all hold as many examples.)
 
     Where `num_experts` is no power of two, codes beyond the last expert count from
     the first one again, so the weights always sum to 1. (The authors' code leaves

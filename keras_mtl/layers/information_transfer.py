@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_mtl.layers.gate import in_single
+from keras_mtl.utils.precision import in_single
 from keras_mtl.utils.types import Tensor
 
 

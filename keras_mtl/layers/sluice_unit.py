@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_mtl.layers.tower_unit import TowerUnit, own_and_others
 from keras_mtl.utils.checks import check_count, check_non_negative, check_share
+from keras_mtl.utils.precision import in_single
 from keras_mtl.utils.types import Tensor
 
 
@@ -96,9 +97,9 @@ class SluiceUnit(TowerUnit):
         return ops.reshape(mixed, (*sizes, inputs[0].shape[-1]))
 
     def _overlap(self, x):
-        rows = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))
+        rows = ops.reshape(in_single(x), (-1, x.shape[-1]))
         slices = ops.split(rows, self.num_subspaces, axis=-1)
-        number = ops.cast(ops.shape(rows)[0], "float32")
+        number = ops.cast(ops.shape(rows)[0], rows.dtype)
         products = [
             ops.matmul(ops.transpose(one), other) / number
             for index, one in enumerate(slices)

@@ -7,6 +7,7 @@ import keras
 
 from keras_mtl import architectures, backbones, heads
 from keras_mtl.task import Task, check_tasks
+from keras_mtl.training.freezing import freeze
 from keras_mtl.training.model import MultiTaskModel
 from keras_mtl.utils.types import Tensor
 
@@ -16,6 +17,7 @@ def build_model(
     tasks: list[Task],
     *,
     architecture: Any = "hard",
+    backbone_trainable: bool | int | list[str] = True,
     name: str | None = None,
 ) -> MultiTaskModel:
     """A functional model with one output per task.
@@ -28,6 +30,12 @@ def build_model(
         tasks: List of `Task`. They are copied: one list makes many models.
         architecture: How the tasks share: an `Architecture`, its name or its
             configuration.
+        backbone_trainable: What of the backbone is trained. `True`: what is trainable
+            in it. `False`: nothing. A number: the last stages, so many, and what does
+            not come before them; for a backbone that names no `stages` the last layers
+            with variables. A list of names: these layers of it only. The `trainable` of
+            the other layers is set to False, in the backbone that you gave too (batch
+            normalisation then keeps its statistics), and saved with the model.
         name: Name of the model.
 
     Returns:
@@ -36,8 +44,9 @@ def build_model(
 
     Raises:
         TypeError: If the backbone is no functional Keras model.
-        ValueError: If tasks clash, a head cannot take its feature, or a task comes
-            after one that does not exist, or after itself.
+        ValueError: If tasks clash, a head cannot take its feature, a task comes after
+            one that does not exist, or after itself, or `backbone_trainable` names a
+            layer that does not exist.
 
     Example:
     >>> import keras_mtl as mtl
@@ -50,6 +59,8 @@ def build_model(
     copies = tuple(_copy(task) for task in check_tasks(tasks))
     architecture = architectures.get(architecture)
     per_task = _backbones(backbone, copies)
+    # Before anything is copied: the copies of an architecture are frozen with it.
+    freeze(per_task.values(), backbone_trainable)
 
     # === Layers ===
     inputs, of_task = _inputs(per_task)

@@ -17,7 +17,7 @@ from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.reach import Reach
 from keras_mtl.training.tape import can_be_cut
 from keras_mtl.training.trackers import TaskMetrics
-from keras_mtl.utils.checks import check_keys
+from keras_mtl.utils.checks import check_keys, check_non_negative
 
 
 def check_type(name: str, value: Any, *wanted: type, optional: bool = False) -> None:
@@ -108,6 +108,65 @@ def _as_list(value):
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def check_trainable(model: keras.Model) -> None:
+    """Raises a `ValueError` if nothing of the model is trained."""
+    if model.weights and not model.trainable_variables:
+        raise ValueError(
+            "Expected at least one trainable variable. Received: a model with "
+            f"{len(model.weights)} variables, all of them frozen. Set `trainable` of "
+            "the model, a head or a layer to True, or build it with "
+            "`backbone_trainable` set to True, a number of stages, or names of layers"
+        )
+
+
+def learning_rate_factors(
+    multipliers: Any, model: keras.Model, reach: Reach, tasks: tuple[Task, ...]
+) -> list[float] | None:
+    """The factor of the learning rate of every trainable variable, in their order.
+
+    Args:
+        multipliers: `learning_rate_multipliers` of `compile`.
+        model: The functional model.
+        reach: Which task reaches which variable.
+        tasks: The tasks.
+
+    Returns:
+        List of numbers, or `None` if all are 1.
+
+    Raises:
+        ValueError: For a key that names no part, or a negative number.
+    """
+    if not multipliers:
+        return None
+    layers = all_layers(model)
+    names = [task.name for task in tasks]
+    known = {"backbone", *names, *(layer.name for layer in layers)}
+    unknown = sorted(set(multipliers) - known)
+    if unknown:
+        raise ValueError(
+            "Expected the keys of `learning_rate_multipliers` to be 'backbone', names "
+            f"of tasks {names} or names of layers. Received: {unknown}"
+        )
+    for value in multipliers.values():
+        check_non_negative("learning_rate_multipliers", value)
+    part_of = {}
+    for layer in layers:
+        for variable in layer.trainable_variables:
+            part_of[id(variable)] = layer.name
+    factors = []
+    for variable in model.trainable_variables:
+        layer = part_of.get(id(variable), "")
+        owners = [
+            name
+            for name, own in zip(names, reach.own, strict=True)
+            if layer.startswith(f"{name}_") and any(variable is v for v in own)
+        ]
+        keys = [layer, *(owners or ["backbone"])]
+        given = [multipliers[key] for key in keys if key in multipliers]
+        factors.append(float(given[0]) if given else 1.0)
+    return None if set(factors) <= {1.0} else factors
 
 
 def check_reach(

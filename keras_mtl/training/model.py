@@ -11,6 +11,7 @@ from keras import ops
 from keras_mtl import architectures, balancers, weightings
 from keras_mtl.task import Task, check_tasks
 from keras_mtl.training import compiling
+from keras_mtl.training.freezing import frozen_layers, set_frozen
 from keras_mtl.training.graph import (
     narrowed,
     shared_features,
@@ -69,6 +70,7 @@ class MultiTaskModel(keras.Model):
         balancer: Any = None,
         balancing: BalancingOptions | None = None,
         loss_weights: Any = None,
+        learning_rate_multipliers: dict[str, float] | None = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
@@ -90,6 +92,12 @@ class MultiTaskModel(keras.Model):
             loss_weights: Optional dict from task name (or a list) of numbers `>= 0`
                 that take the place of the tasks' `loss_weight`. They multiply what
                 the loss weighting finds.
+            learning_rate_multipliers: Optional dict of numbers `>= 0` that multiply the
+                learning rate (and with it the weight decay) of parts of the model. A
+                part is a task, its head and what else belongs to it alone and is
+                named after it (`"<task>_…"`); `"backbone"`, all that is no task's
+                part; or a layer by its name, which takes precedence. With 0 a part
+                keeps its variables, but batch statistics still move.
             metrics: Optional dict from task name to further metrics.
             weighted_metrics: The same, of metrics that use the sample weights.
             run_eagerly: As in Keras.
@@ -98,9 +106,10 @@ class MultiTaskModel(keras.Model):
             auto_scale_loss: As in Keras.
 
         Raises:
-            ValueError: For an unknown method, task or metric, for two losses of one
-                task, negative loss weights, a balancer where no variable is shared,
-                or options that need task weights with a balancer that has none.
+            ValueError: For an unknown method, task, part or metric, for two losses of
+                one task, negative loss weights or multipliers, a balancer where no
+                variable is shared, options that need task weights with a balancer that
+                has none, or a model of which nothing is trained.
         """
         check_tasks(self.tasks)
         weighting = weightings.get(
@@ -121,16 +130,21 @@ class MultiTaskModel(keras.Model):
             "balancer": balancer,
             "balancing": options,
             "loss_weights": loss_weights,
+            "learning_rate_multipliers": learning_rate_multipliers,
             "metrics": metrics,
             "weighted_metrics": weighted_metrics,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
         }
+        compiling.check_trainable(self)
         tasks = compiling.with_losses(self.tasks, loss)
         by_task = task_variables(self)
         reach = Reach.of(by_task, self.trainable_variables)
         compiling.check_reach(reach, tasks, balancer, self.architecture)
+        factors = compiling.learning_rate_factors(
+            learning_rate_multipliers, self, reach, tasks
+        )
         groups = compiling.groups_of(options.scope, reach.shared)
         reach = dataclasses.replace(reach, groups=groups)
         with_features = None
@@ -158,6 +172,7 @@ class MultiTaskModel(keras.Model):
                 balancer=balancer,
                 options=options,
                 loss_weights=fixed,
+                multipliers=factors,
                 reach=reach,
                 cut=compiling.layers_to_cut(self, balancer, options, reach),
                 penalty=lambda: self.architecture.penalty(by_task),
@@ -368,6 +383,7 @@ class MultiTaskModel(keras.Model):
             **super().get_config(),
             "tasks": [keras.saving.serialize_keras_object(t) for t in self.tasks],
             "architecture": keras.saving.serialize_keras_object(self.architecture),
+            "frozen": frozen_layers(self),
         }
 
     @classmethod
@@ -375,7 +391,9 @@ class MultiTaskModel(keras.Model):
         config = dict(config)
         tasks = [keras.saving.deserialize_keras_object(t) for t in config.pop("tasks")]
         architecture = keras.saving.deserialize_keras_object(config.pop("architecture"))
+        frozen = config.pop("frozen", [])
         plain = keras.Model.from_config(config, custom_objects=custom_objects)
+        set_frozen(plain, frozen)
         return cls(
             plain.input,
             plain.output,

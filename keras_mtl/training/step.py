@@ -1,6 +1,5 @@
 """One training step: losses, weights, gradients, update."""
 
-import contextlib
 import dataclasses
 from typing import Any
 
@@ -19,7 +18,7 @@ from keras_mtl.training.reach import Reach
 from keras_mtl.training.state import MethodState, array, read
 from keras_mtl.training.tape import Tape, add
 from keras_mtl.training.trackers import LossTracker, TaskMetrics
-from keras_mtl.training.update import fused_update
+from keras_mtl.training.update import adjusted_update
 from keras_mtl.utils.types import Tensor
 from keras_mtl.weightings import LossWeighting
 
@@ -36,6 +35,8 @@ class TrainingStep:
             `None`.
         options: How the balancer is applied.
         loss_weights: Fixed weights, by task.
+        multipliers: Factors of the learning rate, by trainable variable of the model,
+            or `None`.
         reach: Which task reaches which variable.
         cut: Shared dense layers that all tasks pass backwards together.
         with_features: The model with the shared features as further outputs, where
@@ -53,6 +54,7 @@ class TrainingStep:
     balancer: Any
     options: BalancingOptions
     loss_weights: list[float]
+    multipliers: list[float] | None
     reach: Reach
     cut: list[keras.layers.Dense]
     with_features: keras.Model | None
@@ -311,10 +313,12 @@ class TrainingStep:
         model, state = self.model, self.state
         variables = model.trainable_variables
         scale = self._loss_scale()
-        with contextlib.ExitStack() as stack:
-            if self.balancer is not None:
-                # Without one the step is stock Keras, to the last digit.
-                stack.enter_context(fused_update(model.optimizer))
+        # Without a balancer the step is stock Keras, to the last digit.
+        with adjusted_update(
+            model.optimizer,
+            fused=self.balancer is not None,
+            multipliers=self.multipliers,
+        ):
             distribution.apply_reduced_gradients(
                 model.optimizer, [combined.get(id(v)) for v in variables], variables
             )

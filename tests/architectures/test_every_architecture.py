@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mtl as mtl
+from keras_mtl.export.c_loader import SavedModel
 from tests.training import problems
 
 REGISTRY = mtl.architectures.registry
@@ -173,3 +174,22 @@ def test_two_replicas_equal_one(name, float64, two_replicas):
     one = trained(tf.distribute.get_strategy(), name)
     two = trained(two_replicas, name)
     assert problems.largest_difference(one, two) < 1e-12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_export_serves_what_the_model_predicts(name, tmp_path):
+    """All tasks by the default signature, each by its own, in TensorFlow's C++."""
+    model = built(name, mlp, problems.tasks())
+    x, _ = problems.data(rows=4)
+    folder = mtl.export.export_saved_model(model, tmp_path)
+    expected = model.predict_tasks(x, verbose=0)
+    with SavedModel(folder) as saved:
+        (key,) = saved.signatures["kind"].inputs
+        together = saved.run("serving_default", {key: x})
+        for task, outputs in expected.items():
+            alone = saved.run(task, {key: x})
+            for output, values in outputs.items():
+                if values.dtype.kind == "f":
+                    np.testing.assert_allclose(alone[output], values, atol=1e-5)
+                    whole = together[f"{task}_{output}"]
+                    np.testing.assert_allclose(whole, values, atol=1e-5)

@@ -96,3 +96,14 @@ def test_gradients_reach_every_variable(name):
         found = tape.gradient(loss, [v.value for v in model.trainable_variables])
         for variable, gradient in zip(model.trainable_variables, found, strict=True):
             assert (gradient is not None) == (id(variable) in reached), variable.path
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_double_precision(name, float64):
+    """Nothing on the way is in single precision: a small change is not lost."""
+    model = shaken(connected(mtl.architectures.get(name), mlp()))
+    x = keras.ops.convert_to_tensor(rows().astype("float64"))
+    before, after = model(x), model(x + 1e-12)
+    for task in "ab":
+        change = np.abs(np.asarray(after[task]["pooled"] - before[task]["pooled"]))
+        assert 1e-14 < change.max() < 1e-9

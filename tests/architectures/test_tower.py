@@ -151,3 +151,11 @@ def test_adapted_layers_are_used_as_they_are():
 def test_a_stage_gives_one_tensor():
     with pytest.raises(ValueError, match=r"called once.*\['twice'\] give several"):
         stages_of(branched(), ["twice", "a"])
+
+
+def test_the_names_of_a_deep_network_are_not_all_listed():
+    x = out = keras.Input((2,))
+    for index in range(100):
+        out = keras.layers.ReLU(name=f"relu_{index}")(out)
+    with pytest.raises(ValueError, match=r"'relu_8', … 81 more …, 'relu_90'"):
+        stages_of(keras.Model(x, {"pooled": out}), ["relu"])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mtl.training.update import fused_update
+from keras_mtl.training.update import adjusted_update
 
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(0.02),
@@ -36,7 +36,7 @@ def variables_after(make, fused, steps=20, sparse=False):
             rows = tf.constant([1, 4, 5])
             gradients = [tf.IndexedSlices(gradients[0][:3], rows, (7, 3)), gradients[1]]
         if fused:
-            with fused_update(optimizer):
+            with adjusted_update(optimizer, fused=True):
                 optimizer.apply(gradients, variables)
         else:
             optimizer.apply(gradients, variables)
@@ -101,6 +101,6 @@ def test_sparse_gradients_are_left_to_keras(float64):
 
 def test_the_optimizer_has_its_own_update_again():
     optimizer = keras.optimizers.Adam()
-    with fused_update(optimizer):
+    with adjusted_update(optimizer, fused=True):
         assert "update_step" in vars(optimizer)
     assert "update_step" not in vars(optimizer)
