@@ -3,6 +3,7 @@
 from keras_mtl.backbones.backbone import Backbone, named_features, registry
 from keras_mtl.backbones.convnet import ConvNet
 from keras_mtl.backbones.mlp import MLP
+from keras_mtl.backbones.recurrent import Recurrent
 from keras_mtl.backbones.tabular import Tabular
 
 get = registry.get
@@ -11,6 +12,7 @@ __all__ = [
     "MLP",
     "Backbone",
     "ConvNet",
+    "Recurrent",
     "Tabular",
     "get",
     "named_features",

@@ -11,10 +11,16 @@ from keras_mtl.heads.classification import (
     Classification,
     MultiLabelClassification,
 )
+<<<<<<< HEAD
 from keras_mtl.heads.conversion import Conversion
+=======
+from keras_mtl.heads.dense import RelativeError
+>>>>>>> adapters
 from keras_mtl.heads.head import Head, registry
 from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
 from keras_mtl.heads.regression import Regression
+from keras_mtl.heads.regression_map import Depth, RegressionMap
+from keras_mtl.heads.segmentation import Segmentation
 
 get = registry.get
 
@@ -24,12 +30,19 @@ __all__ = [
     "BoxIoU",
     "BoxLoss",
     "Classification",
+<<<<<<< HEAD
     "Conversion",
+=======
+    "Depth",
+>>>>>>> adapters
     "Head",
     "MultiLabelClassification",
     "Ordinal",
     "OrdinalCrossentropy",
     "Regression",
+    "RegressionMap",
+    "RelativeError",
+    "Segmentation",
     "get",
     "intersection_over_union",
     "registry",

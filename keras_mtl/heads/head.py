@@ -3,7 +3,7 @@
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.registry import Registry
@@ -87,6 +87,12 @@ class Head:
     def encode_labels(self, labels: Tensor) -> Tensor:
         """Prepared labels in the units of the raw outputs, for the loss."""
         return labels
+
+    def class_indices(self, labels: Tensor) -> Tensor:
+        """Class of every prepared label, for the task's `class_weight`."""
+        if len(labels.shape) > 1 and labels.shape[-1] != 1:
+            return ops.argmax(labels, axis=-1)
+        return ops.cast(ops.reshape(labels, (-1,)), "int32")
 
     def activate(self, outputs: Tensor) -> Tensor:
         """What the metrics see."""

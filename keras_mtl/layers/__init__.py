@@ -9,9 +9,11 @@ from keras_mtl.layers.feature_attention import FeatureAttention
 from keras_mtl.layers.funnel import MonotonePenalty, ProbabilityProduct
 from keras_mtl.layers.gate import DSelectKGate, Gate
 from keras_mtl.layers.information_transfer import InformationTransfer
+from keras_mtl.layers.last_step import LastStep
 from keras_mtl.layers.mixture import Mixture
 from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
+from keras_mtl.layers.resize_map import ResizeMap
 from keras_mtl.layers.sluice_unit import LayerMixture, SluiceUnit
 from keras_mtl.layers.task_embedding import TaskEmbedding
 
@@ -25,12 +27,14 @@ __all__ = [
     "FeatureAttention",
     "Gate",
     "InformationTransfer",
+    "LastStep",
     "LayerMixture",
     "Mixture",
     "MonotonePenalty",
     "NDDRUnit",
     "OrderedThresholds",
     "ProbabilityProduct",
+    "ResizeMap",
     "SluiceUnit",
     "TaskEmbedding",
 ]

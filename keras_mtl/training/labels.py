@@ -127,11 +127,8 @@ def like(tensor: Tensor, reference: Tensor) -> Tensor:
 
 
 def _class_weights(task, labels):
-    """Weight of every example by its class, of shape `(batch,)`."""
-    if labels.shape[-1:] not in ((), (1,)) and len(labels.shape) > 1:
-        index = ops.argmax(labels, axis=-1)
-    else:
-        index = ops.cast(ops.reshape(labels, (-1,)), "int32")
+    """Weight of every example (or pixel) by its class."""
+    index = task.head.class_indices(labels)
     classes = np.ones(max(task.class_weight) + 1, keras.config.floatx())
     for index_of_class, weight in task.class_weight.items():
         classes[index_of_class] = weight

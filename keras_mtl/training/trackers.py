@@ -3,11 +3,10 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_mtl.task import Task
-from keras_mtl.training.labels import Labels
+from keras_mtl.training.labels import Labels, like
 from keras_mtl.utils.types import Tensor
 
 
@@ -88,24 +87,28 @@ class TaskMetrics:
         activated = self.task.head.activate(outputs)
         activated = ops.where(active, activated, ops.zeros_like(activated))
         values = ops.where(active, labels.values, ops.zeros_like(labels.values))
-        counted = self._weights_of(labels.mask, values, active)
+        counted = self._weights_of(labels.mask, values, activated, active)
         for metric in self.metrics:
             metric.update_state(values, activated, sample_weight=counted)
         for metric in self.weighted:
             weights = counted
             if labels.weights is not None:
-                weights = weights * ops.cast(labels.weights, weights.dtype)
+                given = ops.cast(labels.weights, weights.dtype)
+                weights = weights * like(given, weights)
             metric.update_state(values, activated, sample_weight=weights)
 
-    def _weights_of(self, mask, values, active):
-        """1 for labelled examples and 0 for others, one weight per example."""
+    def _weights_of(self, mask, values, activated, active):
+        """1 for labels that are there and 0 for others.
+
+        One weight per example, token or pixel: outputs have one more axis, that of
+        the classes or units.
+        """
         if mask is None:
-            ones = ops.ones((tf.shape(values)[0],), dtype=keras.config.floatx())
-        else:
-            while len(mask.shape) > 1:
-                mask = ops.all(mask, axis=-1)
-            ones = ops.cast(mask, keras.config.floatx())
-        return ones * ops.cast(active, ones.dtype)
+            mask = ops.ones_like(values, dtype="bool")
+        while len(mask.shape) > max(len(activated.shape) - 1, 1):
+            mask = ops.all(mask, axis=-1)
+        counted = ops.logical_and(mask, active)
+        return ops.cast(counted, keras.config.floatx())
 
 
 def named_metric(task: Task, metric: Any) -> keras.metrics.Metric:

@@ -57,6 +57,28 @@ ROWS = [
         1,
     ),
     (
+        "recurrent",
+        {
+            "input_shape": [5, 2],
+            "units": [4, 3],
+            "cell": "lstm",
+            "bidirectional": True,
+            "pooling": "last",
+            "mask_value": -1.0,
+            "dropout": 0.1,
+            "name": "ear",
+            "trainable": True,
+        },
+        {"sequence": (None, 5, 6), "pooled": (None, 6)},
+        2,
+    ),
+    (
+        "recurrent",
+        {"input_shape": [4, 2], "units": [3], "pooling": "average"},
+        {"sequence": (None, 4, 3), "pooled": (None, 3)},
+        1,
+    ),
+    (
         "tabular",
         {
             **TABULAR,
@@ -175,6 +197,15 @@ def test_a_frozen_backbone_stays_frozen(name, config, features, stages, tmp_path
             ["`pooling`", "'average'", "'max'"],
         ),
         ("convnet", {"input_shape": (8, 8, 1), "filters": (0,)}, ["`filters`"]),
+        ("recurrent", {"input_shape": (8,)}, ["`input_shape`", "(8,)"]),
+        ("recurrent", {"input_shape": (8, 2), "units": ()}, ["`units`", "units=()"]),
+        ("recurrent", {"input_shape": (8, 2), "units": (0,)}, ["`units`", ">= 1"]),
+        ("recurrent", {"input_shape": (8, 2), "cell": "rnn"}, ["`cell`", "'lstm'"]),
+        (
+            "recurrent",
+            {"input_shape": (8, 2), "pooling": "max"},
+            ["`pooling`", "'average'"],
+        ),
         ("tabular", {}, ["at least one column"]),
         (
             "tabular",
@@ -242,6 +273,89 @@ def test_a_table_trains_from_arrays():
     x = {k: keras.ops.convert_to_tensor(v[:, None]) for k, v in table.items()}
     logs = model.fit(x, {"a": np.zeros(2)}, verbose=0).history
     assert np.isfinite(logs["a_loss"][0])
+
+
+# === Time series ===
+
+
+def gru_states(x, kernel, recurrent_kernel, bias):
+    """States of a GRU whose reset gate comes after the product, step by step."""
+    units, states = len(recurrent_kernel), []
+    state = np.zeros((len(x), units))
+    for step in range(x.shape[1]):
+        given = x[:, step] @ kernel + bias[0]
+        kept = state @ recurrent_kernel + bias[1]
+        z, r = (
+            1 / (1 + np.exp(-(given + kept)[:, i * units : (i + 1) * units]))
+            for i in (0, 1)
+        )
+        fresh = np.tanh(given[:, 2 * units :] + r * kept[:, 2 * units :])
+        state = z * state + (1 - z) * fresh
+        states.append(state)
+    return np.stack(states, axis=1)
+
+
+def test_states_of_a_gru():
+    net = mtl.backbones.Recurrent(input_shape=(6, 2), units=(3,))
+    rng = np.random.default_rng(0)
+    net.set_weights([rng.normal(size=w.shape) for w in net.get_weights()])
+    x = rng.normal(size=(4, 6, 2)).astype("float32")
+    expected = gru_states(x, *net.get_weights())
+    found = net.predict(x, verbose=0)
+    np.testing.assert_allclose(found["sequence"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["pooled"], expected[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", ["last", "average"])
+def test_padding_changes_nothing(cell, bidirectional, pooling):
+    """Before or after the series, by itself or within a model of tasks."""
+    net = mtl.backbones.Recurrent(
+        input_shape=(None, 2),
+        units=(4, 3),
+        cell=cell,
+        bidirectional=bidirectional,
+        pooling=pooling,
+        mask_value=0.0,
+    )
+    model = mtl.build_model(net, [mtl.Task("a", mtl.heads.Regression())])
+    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
+    expected, value = net(x), model(x)["a"]
+    for before, after in ((0, 3), (2, 0), (1, 2)):
+        padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
+        found = net(padded)
+        np.testing.assert_allclose(found["pooled"], expected["pooled"], atol=1e-6)
+        steps = found["sequence"][:, before : before + 4]
+        np.testing.assert_allclose(steps, expected["sequence"], atol=1e-6)
+        np.testing.assert_allclose(model(padded)["a"], value, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [[[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], None])
+def test_last_step(rows):
+    """The last step that counts; the first, for units that run backwards."""
+    layer = mtl.layers.LastStep(backward_units=1)
+    x = np.random.default_rng(0).normal(size=(3, 4, 3)).astype("float32")
+    mask = None if rows is None else np.array(rows, bool)
+    found = keras.ops.convert_to_numpy(layer(x, mask=mask))
+    assert found.shape == layer.compute_output_shape(x.shape)
+    last, first = ([3, 3], [0, 0]) if rows is None else ([1, 2], [0, 1])
+    for i in (0, 1):
+        expected = [*x[i, last[i], :2], x[i, first[i], 2]]
+        np.testing.assert_array_equal(found[i], expected)
+    assert np.all(np.isfinite(found))
+    assert mtl.layers.LastStep.from_config(layer.get_config()).backward_units == 1
+
+
+def test_a_series_trains_under_a_balancer():
+    net = mtl.backbones.Recurrent(input_shape=(None, 2), units=(4,), mask_value=0.0)
+    tasks = [mtl.Task(name, mtl.heads.Regression()) for name in "ab"]
+    model = mtl.build_model(net, tasks)
+    model.compile(keras.optimizers.Adam(0.02), balancer="pcgrad")
+    x = np.random.default_rng(0).normal(size=(32, 5, 2)).astype("float32")
+    y = {"a": x.mean(axis=(1, 2)), "b": x[:, -1, 0]}
+    losses = model.fit(x, y, epochs=15, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 # === Any other model as a backbone ===

@@ -57,6 +57,20 @@ def ordinal_probabilities(logits):
     return above[:, :-1] - above[:, 1:]
 
 
+def pixel_crossentropy(labels, logits):
+    picked = np.take_along_axis(softmax(logits), labels[..., None], axis=-1)
+    return -np.log(picked).mean()
+
+
+def mean_iou(labels, probabilities):
+    """Over the classes that occur, pixels in common over pixels in either."""
+    found = probabilities.argmax(axis=-1)
+    classes = range(probabilities.shape[-1])
+    common = np.array([((labels == c) & (found == c)).sum() for c in classes])
+    either = np.array([((labels == c) | (found == c)).sum() for c in classes])
+    return (common[either > 0] / either[either > 0]).mean()
+
+
 def boxes(rng, size):
     corners = np.sort(rng.random((size, 2, 2)), axis=1)
     return corners.reshape(size, 4)
@@ -69,7 +83,7 @@ class Row:
     Attributes:
         name: Registered name.
         config: Arguments of the head, without those of every head.
-        width: Last axis of the raw outputs.
+        shape: Shape of the raw outputs of one example.
         labels: Function from a generator to labels of `ROWS` examples.
         activated: NumPy function of the raw outputs.
         loss: NumPy function of labels and raw outputs.
@@ -80,7 +94,7 @@ class Row:
 
     name: str
     config: dict[str, Any]
-    width: int
+    shape: tuple[int, ...]
     labels: Callable
     activated: Callable
     loss: Callable
@@ -91,6 +105,15 @@ class Row:
     def head(self, **kwargs):
         config = {**self.config, **kwargs}
         return mtl.heads.get({"class_name": self.name, "config": config})
+
+    def backbone(self):
+        """From 4 numbers to the feature that the head takes."""
+        if self.head().feature == "pooled":
+            return mtl.backbones.MLP(input_shape=(4,), units=(5,), activation="tanh")
+        x = keras.Input((4,), name="features")
+        pixels = keras.layers.Reshape((2, 2, 1))(x)
+        conv = keras.layers.Conv2D(5, 2, padding="same", activation="tanh")
+        return keras.Model(x, {"map": conv(pixels)}, name="mlp")
 
 
 NAMES = ["low", "middle", "high"]
@@ -107,7 +130,7 @@ TABLE = [
     Row(
         name="classification",
         config={"num_classes": 3},
-        width=3,
+        shape=(3,),
         labels=lambda rng: rng.integers(0, 3, ROWS),
         activated=softmax,
         loss=lambda y, raw: -np.log(softmax(raw)[np.arange(ROWS), y]).mean(),
@@ -121,7 +144,7 @@ TABLE = [
     Row(
         name="classification",
         config={"num_classes": 3, "one_hot": True, "label_names": NAMES},
-        width=3,
+        shape=(3,),
         labels=lambda rng: np.eye(3)[rng.integers(0, 3, ROWS)],
         activated=softmax,
         loss=lambda y, raw: -(y * np.log(softmax(raw))).sum(axis=1).mean(),
@@ -141,7 +164,7 @@ TABLE = [
     Row(
         name="binary_classification",
         config={"threshold": 0.3, "label_names": ["no", "yes"]},
-        width=1,
+        shape=(1,),
         labels=lambda rng: rng.integers(0, 2, ROWS),
         activated=sigmoid,
         loss=lambda y, raw: binary_crossentropy(y, raw[:, 0]),
@@ -155,7 +178,7 @@ TABLE = [
     Row(
         name="multi_label_classification",
         config={"num_classes": 3, "threshold": 0.6, "label_names": NAMES},
-        width=3,
+        shape=(3,),
         labels=lambda rng: rng.integers(0, 2, (ROWS, 3)),
         activated=sigmoid,
         loss=binary_crossentropy,
@@ -169,7 +192,7 @@ TABLE = [
     Row(
         name="regression",
         config={},
-        width=1,
+        shape=(1,),
         labels=lambda rng: rng.normal(size=ROWS),
         activated=lambda raw: raw,
         loss=lambda y, raw: np.square(raw[:, 0] - y).mean(),
@@ -180,7 +203,7 @@ TABLE = [
     Row(
         name="regression",
         config={"units": 2, "target_mean": [5.0, -1.0], "target_std": [10.0, 0.1]},
-        width=2,
+        shape=(2,),
         labels=lambda rng: rng.normal(size=(ROWS, 2)) * [10.0, 0.1] + [5.0, -1.0],
         activated=lambda raw: raw * [10.0, 0.1] + [5.0, -1.0],
         loss=lambda y, raw: np.square(raw - (y - [5.0, -1.0]) / [10.0, 0.1]).mean(),
@@ -191,7 +214,7 @@ TABLE = [
     Row(
         name="ordinal",
         config={"num_classes": 4, "label_names": ["a", "b", "c", "d"]},
-        width=3,
+        shape=(3,),
         labels=lambda rng: rng.integers(0, 4, ROWS),
         activated=ordinal_probabilities,
         loss=ordinal_loss,
@@ -206,7 +229,7 @@ TABLE = [
     Row(
         name="bounding_box",
         config={"image_size": (20, 10)},
-        width=4,
+        shape=(4,),
         labels=lambda rng: boxes(rng, ROWS),
         activated=lambda raw: raw,
         loss=lambda y, raw: np.mean(
@@ -225,6 +248,60 @@ TABLE = [
             "pixels": np.clip(raw, 0, 1) * [20, 10, 20, 10],
         },
         wrong=[(np.zeros((ROWS, 5)), "('batch', 4)"), (np.zeros(ROWS), "('batch', 4)")],
+    ),
+    Row(
+        name="segmentation",
+        config={"num_classes": 3, "output_size": [3, 4], "label_names": NAMES},
+        shape=(3, 4, 3),
+        labels=lambda rng: rng.integers(0, 3, (ROWS, 3, 4)),
+        activated=softmax,
+        loss=pixel_crossentropy,
+        metrics={"mean_iou": mean_iou},
+        serving=lambda raw: {
+            "probabilities": softmax(raw),
+            "label": raw.argmax(axis=-1).astype("int32"),
+        },
+        wrong=[
+            (np.zeros(ROWS, int), "('batch', 3, 4) or ('batch', 3, 4, 1)"),
+            (np.zeros((ROWS, 4, 3), int), "('batch', 3, 4)"),
+            (np.zeros((ROWS, 3, 4, 3)), "('batch', 3, 4)"),
+        ],
+    ),
+    Row(
+        name="regression_map",
+        config={
+            "output_size": [3, 4],
+            "units": 2,
+            "target_mean": [5.0, -1.0],
+            "target_std": [10.0, 0.1],
+        },
+        shape=(3, 4, 2),
+        labels=lambda rng: rng.normal(size=(ROWS, 3, 4, 2)) * [10.0, 0.1] + [5.0, -1.0],
+        activated=lambda raw: raw * [10.0, 0.1] + [5.0, -1.0],
+        loss=lambda y, raw: np.square(raw - (y - [5.0, -1.0]) / [10.0, 0.1]).mean(),
+        metrics={"mae": lambda y, values: np.abs(values - y).mean()},
+        serving=lambda raw: {"value": raw * [10.0, 0.1] + [5.0, -1.0]},
+        wrong=[
+            (np.zeros((ROWS, 3, 4)), "('batch', 3, 4, 2)"),
+            (np.zeros((ROWS, 4, 3, 2)), "('batch', 3, 4, 2)"),
+        ],
+    ),
+    Row(
+        name="depth",
+        config={"output_size": [3, 4], "target_mean": 4.0, "target_std": 2.0},
+        shape=(3, 4, 1),
+        labels=lambda rng: 1 + 4 * rng.random((ROWS, 3, 4)),
+        activated=lambda raw: 4 + 2 * raw,
+        loss=lambda y, raw: np.abs(raw[..., 0] - (y - 4) / 2).mean(),
+        metrics={
+            "mae": lambda y, depth: np.abs(depth[..., 0] - y).mean(),
+            "relative_error": lambda y, depth: (np.abs(depth[..., 0] - y) / y).mean(),
+        },
+        serving=lambda raw: {"depth": 4 + 2 * raw[..., 0]},
+        wrong=[
+            (np.zeros((ROWS, 4, 3)), "('batch', 3, 4) or ('batch', 3, 4, 1)"),
+            (np.zeros(ROWS), "('batch', 3, 4)"),
+        ],
     ),
 ]
 IDS = [f"{row.name}-{i}" for i, row in enumerate(TABLE)]
