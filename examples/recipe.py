@@ -1,0 +1,167 @@
+"""What the recipes share: data, the best epoch on validation, results, tables."""
+
+import itertools
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
+
+SMOKE_EXAMPLES = 600
+
+
+def prepare(name, runs, smoke):
+    """Prepares a dataset; gives the folder for `tfds.load`.
+
+    With `smoke` only a few hundred examples, in a folder of their own.
+    """
+    data_dir, config = None, None
+    if smoke:
+        data_dir = str(runs / "data")
+        config = tfds.download.DownloadConfig(max_examples_per_split=SMOKE_EXAMPLES)
+    builder = tfds.builder(name, data_dir=data_dir)
+    builder.download_and_prepare(download_config=config)
+    return data_dir
+
+
+def load(name, split, data_dir):
+    """A split as a dict of NumPy columns; strings as objects."""
+    columns = tfds.load(name, split=split, data_dir=data_dir, batch_size=-1)
+    columns = tfds.as_numpy(columns)
+    for key, values in columns.items():
+        if values.dtype == object:
+            columns[key] = np.array([value.decode() for value in values], object)
+    return columns
+
+
+def vocabulary(values):
+    """The different values, sorted, as a list that a lookup layer takes."""
+    return sorted(set(values.tolist()))
+
+
+def codes(values, known):
+    """The place of every value in a vocabulary; -1 if it is not there."""
+    place = {value: index for index, value in enumerate(known)}
+    found = [place.get(value, -1) for value in values.tolist()]
+    return np.array(found, np.int64)
+
+
+def area_under_curve(labels, scores):
+    """Area under the ROC curve, exact, with ties counted half."""
+    _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[group]
+    positives = np.sum(labels > 0)
+    negatives = len(labels) - positives
+    above = np.sum(rank[labels > 0]) - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Keeps the variables of the epoch that is best on validation.
+
+    Args:
+        score: Function from the model to a number; more is better.
+        patience: Stop after so many epochs that are not better.
+        bar: Optional tqdm bar, which shows the score.
+    """
+
+    def __init__(self, score, patience, bar=None):
+        super().__init__()
+        self.score, self.patience, self.bar = score, patience, bar
+        self.best, self.epoch, self.weights = -np.inf, 0, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = self.score(self.model)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"epoch {epoch + 1}: validation {score:.4f}")
+        if score > self.best:
+            self.best, self.epoch = score, epoch + 1
+            self.weights = self.model.get_weights()
+        elif epoch + 1 - self.epoch >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self.weights is not None:
+            self.model.set_weights(self.weights)
+
+
+class Results:
+    """Results of runs in a JSON file; what is in it need not run again.
+
+    Args:
+        path: The file.
+        settings: Dict of what the runs depend on; a file of other settings is refused.
+    """
+
+    def __init__(self, path, settings):
+        self.path = pathlib.Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.content = {"settings": settings, "runs": {}}
+        if self.path.exists():
+            self.content = json.loads(self.path.read_text())
+            if self.content["settings"] != settings:
+                raise SystemExit(
+                    f"{self.path} is of runs with other settings, "
+                    f"{self.content['settings']}. Expected {settings}. Name another "
+                    "folder with --runs"
+                )
+
+    def get(self, key, run):
+        """The dict of numbers of one run, from the file or by calling `run`."""
+        runs = self.content["runs"]
+        if key not in runs:
+            start = time.perf_counter()
+            found = run()
+            runs[key] = found | {"seconds": time.perf_counter() - start}
+            self.path.write_text(json.dumps(self.content, indent=1))
+        return runs[key]
+
+
+def compare(rows, tasks, seeds, results, train, group=""):
+    """Runs every row with every seed.
+
+    Args:
+        rows: Dict from the name of a row to `(architecture, compile_arguments)`; the
+            architecture "single" stands for one model per task, whose parameters and
+            seconds add up.
+        tasks: Names of the tasks.
+        seeds: Number of seeds.
+        results: `Results`.
+        train: Function of architecture, compile arguments, tasks, seed and a tqdm bar,
+            which gives a dict of numbers.
+        group: Part of the key of these runs in the file.
+
+    Returns:
+        Dict from the name of a row to a list of dicts of numbers, one per seed.
+    """
+    found = {}
+    with tqdm.tqdm(total=len(rows) * seeds, unit="row", desc=group) as bar:
+        # Seeds outside: what there is when somebody stops it is a whole table.
+        for seed, (row, (architecture, methods)) in itertools.product(
+            range(seeds), rows.items()
+        ):
+            alone = architecture == "single"
+            together = {}
+            for part in [(task,) for task in tasks] if alone else [tuple(tasks)]:
+                names = (group, row, part[0] if alone else "all", str(seed))
+                key = "/".join(filter(None, names))
+                bar.set_description(key)
+                options = (architecture, methods, part, seed, bar)
+                numbers = results.get(key, lambda options=options: train(*options))
+                for name, value in numbers.items():
+                    added = name in ("parameters", "seconds")
+                    together[name] = value + (together.get(name, 0) if added else 0)
+            found.setdefault(row, []).append(together)
+            bar.update()
+    return found
+
+
+def mean_std(values, digits):
+    """`"mean ± std"` over the seeds, or the one value there is."""
+    text = f"{np.mean(values):.{digits}f}"
+    return f"{text} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else text
