@@ -11,11 +11,8 @@ from keras_mtl.heads.classification import (
     Classification,
     MultiLabelClassification,
 )
-<<<<<<< HEAD
 from keras_mtl.heads.conversion import Conversion
-=======
 from keras_mtl.heads.dense import RelativeError
->>>>>>> adapters
 from keras_mtl.heads.head import Head, registry
 from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
 from keras_mtl.heads.regression import Regression
@@ -30,11 +27,8 @@ __all__ = [
     "BoxIoU",
     "BoxLoss",
     "Classification",
-<<<<<<< HEAD
     "Conversion",
-=======
     "Depth",
->>>>>>> adapters
     "Head",
     "MultiLabelClassification",
     "Ordinal",
