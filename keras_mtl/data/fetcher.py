@@ -269,7 +269,9 @@ def check_machine(package: str | Package) -> None:
     """
     package = get_package(package)
     for path in package.modules:
-        if not path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
+        # The whole suffix: a plain ".so" is a suffix as well.
+        suffix = "." + path.rsplit("/", 1)[-1].partition(".")[2]
+        if suffix not in importlib.machinery.EXTENSION_SUFFIXES:
             raise FetchError(
                 f"{_pin(package)} is compiled, and {package.filename}, the file that "
                 "this version of keras_mtl knows, is for other machines. Expected a "
