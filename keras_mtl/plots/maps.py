@@ -48,30 +48,31 @@ def map_rows(
         raise ValueError(
             f"Expected `rows` to hold a picture at least. Received: rows={rows!r}"
         )
-    size = _CELL * columns + 0.6, (_CELL + 0.15) * len(rows) + (0.35 if title else 0.0)
-    figure = figures.new_figure(size[0], size[1] + (0.4 if label_names else 0.0))
+    names = [figures.fit_name(name, lines=1) for name in label_names or ()]
+    width = max(_CELL * columns + 0.6, 4.0)
+    # As many names beside each other in the legend as have room.
+    ncols = max(1, int(width / (0.4 + 0.075 * max(map(len, names), default=0))))
+    height = (_CELL + 0.15) * len(rows) + (0.35 if title else 0.0)
+    figure = figures.new_figure(width, height + 0.22 * -(-len(names) // ncols))
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
-        arrays = [
-            None if array is None else np.asarray(array) for array in row.values()
-        ]
-        captions = [*row, *[""] * (columns - len(row))]
-        scale = _range([array for array in arrays if _is_values(array)])
+        arrays = {k: None if v is None else np.asarray(v) for k, v in row.items()}
+        cells = [*arrays.items(), *[("", None)] * (columns - len(row))]
+        scale = _range([array for array in arrays.values() if _is_values(array)])
         shown = None
-        for place, caption, array in zip(
-            axes, captions, [*arrays, *[None] * (columns - len(row))], strict=True
-        ):
-            place.set_axis_off()
+        for place, (caption, array) in zip(axes, cells, strict=True):
+            place.set(xticks=(), yticks=(), frame_on=False)
             if array is not None:
                 place.set_title(figures.fit_name(caption, 22, 2), fontsize=8)
                 drawn = _draw(place, caption, array, scale)
                 shown = drawn if _is_values(array) else shown
         if shown is not None:
             bar = figure.colorbar(shown, ax=list(axes), pad=0.01, aspect=12)
+            bar.set_ticks(_ticks(*scale))
             bar.set_label(unit, fontsize=8)
             bar.ax.tick_params(labelsize=7)
-    if label_names:
-        _legend(figure, label_names)
+    if names:
+        _legend(figure, names, ncols)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -86,6 +87,13 @@ def _range(arrays):
     values = [array[np.isfinite(array)] for array in arrays]
     found = np.concatenate([*values, np.empty(0)])
     return (found.min(), found.max()) if found.size else (0.0, 1.0)
+
+
+def _ticks(low, high):
+    from matplotlib.ticker import MaxNLocator
+
+    places = MaxNLocator(nbins=4).tick_values(low, high)
+    return [place for place in places if low <= place <= high]
 
 
 def _draw(axes, caption, array, scale):
@@ -109,17 +117,15 @@ def _colours():
     return np.array([to_rgb(colour) for colour in figures.COLOURS])
 
 
-def _legend(figure, label_names):
+def _legend(figure, names, ncols):
     from matplotlib.patches import Patch
 
-    colours = [
-        figures.COLOURS[i % len(figures.COLOURS)] for i in range(len(label_names))
-    ]
+    colours = [figures.COLOURS[i % len(figures.COLOURS)] for i in range(len(names))]
     figure.legend(
         [Patch(color=colour) for colour in colours],
-        [figures.fit_name(name, lines=1) for name in label_names],
+        names,
         loc="outside lower center",
-        ncols=min(len(label_names), 8),
+        ncols=ncols,
         frameon=False,
         fontsize=8,
     )
