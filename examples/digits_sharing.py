@@ -49,7 +49,7 @@ def build(architecture, tasks):
     return mtl.build_model(
         mtl.backbones.ConvNet(input_shape=(48, 48, 1)),
         [mtl.Task(name, heads[name]) for name in tasks],
-        architecture=architecture,
+        architecture="hard" if architecture == "single" else architecture,
     )
 
 

@@ -82,7 +82,7 @@ def build(architecture, tasks, columns):
     return mtl.build_model(
         mtl.backbones.ConvNet((SIDE, SIDE, 3), filters=(16, 32, 64), pooling="average"),
         [mtl.Task(name, heads[name]) for name in tasks],
-        architecture=architecture,
+        architecture="hard" if architecture == "single" else architecture,
     )
 
 
