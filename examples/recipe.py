@@ -7,12 +7,15 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 import tqdm
 
 import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
 
 SMOKE_EXAMPLES = 600
+# One process makes many models, which TensorFlow takes for one that is made anew.
+tf.get_logger().setLevel("ERROR")
 
 
 def prepare(name, runs, smoke):
@@ -151,6 +154,7 @@ def compare(rows, tasks, seeds, results, train, group=""):
                 names = (group, row, part[0] if alone else "all", str(seed))
                 key = "/".join(filter(None, names))
                 bar.set_description(key)
+                keras.utils.clear_session()  # the memory of the model before
                 options = (architecture, methods, part, seed, bar)
                 numbers = results.get(key, lambda options=options: train(*options))
                 for name, value in numbers.items():

@@ -139,7 +139,7 @@ def constant_scores(splits):
 
 
 def train(architecture, methods, tasks, splits, seed, arguments, bar):
-    """Test scores of the epoch that is best on validation, and the weights."""
+    """Test scores of the epoch that is best on validation, and the costs."""
     keras.utils.set_random_seed(seed)
     model = build(architecture, tasks)
     model.compile(keras.optimizers.Adam(LEARNING_RATE), **methods)

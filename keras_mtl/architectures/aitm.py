@@ -24,8 +24,9 @@ class AITM(Architecture):
     For the first task of the chain the features are those of its tower. For each
     further one they are what attention makes of its tower's output and of the
     features of the task before it, passed through a dense layer (`transfer`). The
-    backbone is shared; tower, transfer and attention belong to the task and all
-    tasks after it in the chain. Tasks outside of the chain have their tower alone.
+    backbone is shared; the tower of a task, and the transfer and attention that it
+    takes, belong to it and all tasks after it in the chain. Tasks outside of the
+    chain have their tower alone.
 
     The paper's second part, that no step may be more probable than the one before,
     belongs to the outputs: the head
@@ -95,10 +96,9 @@ class AITM(Architecture):
                     f"{sorted(found[task])} for task {task!r}"
                 )
             for feature, own in found[task].items():
-                name = f"{earlier}_{feature}_transfer"
-                passed = self._dense(
-                    call, name, self.units[-1], found[earlier][feature]
-                )
+                before = found[earlier][feature]
+                name = f"{task}_{feature}_transfer"
+                passed = self._dense(call, name, self.units[-1], before)
                 name = f"{task}_{feature}_attention"
                 found[task][feature] = call(name, InformationTransfer, [passed, own])
         return found

@@ -1,4 +1,4 @@
-"""`keras-mtl methods`: what balancers and loss weightings do, need and cost."""
+"""`keras-mtl methods`: what balancers, weightings and architectures do."""
 
 import argparse
 import inspect
@@ -6,6 +6,12 @@ import re
 import textwrap
 
 SECTIONS = ("Guarantee", "Needs", "Cost", "When", "Reference")
+# By the argument that takes the kind, what its docstrings say on the page.
+_SECTIONS = {
+    "loss_weighting": SECTIONS,
+    "balancer": SECTIONS,
+    "architecture": ("Reference",),
+}
 
 _HEAD = """\
 # How to choose
@@ -18,6 +24,9 @@ on validation data. Any loss weighting goes with any balancer:
 `num_tasks` is the number of tasks. A balancer of the Gram matrix spends its backward
 passes only at the steps that balance; with `BalancingOptions(every=10)` that is every
 tenth.
+
+The last table has the architectures, `build_model(…, architecture="mmoe")`; their
+docstrings draw who shares what.
 """
 
 
@@ -25,10 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the subcommand."""
     parser = subparsers.add_parser(
         "methods",
-        help="list balancers and loss weightings, explain one",
+        help="list balancers, loss weightings and architectures, explain one",
         description=(
             "Says of every balancer and loss weighting what it does, guarantees, needs "
-            "and costs, when it helps, and where it comes from."
+            "and costs, when it helps, and where it comes from; and how tasks share in "
+            "every architecture."
         ),
     )
     parser.add_argument(
@@ -65,14 +75,15 @@ def idea(cls: type) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
-def sections(cls: type) -> dict[str, str]:
+def sections(cls: type, names: tuple[str, ...] = SECTIONS) -> dict[str, str]:
     """The sections of a method's docstring that the page shows.
 
     Args:
-        cls: A balancer or a loss weighting.
+        cls: A balancer, a loss weighting or an architecture.
+        names: Names of the sections.
 
     Returns:
-        Dict from the names of `SECTIONS` to their texts, each on one line.
+        Dict from the names to their texts, each on one line.
 
     Raises:
         ValueError: If there is none of a name, or it is empty.
@@ -86,13 +97,13 @@ def sections(cls: type) -> dict[str, str]:
         elif line and not line.startswith(" "):
             name = ""
         found[name] = f"{found.get(name, '')} {line.strip()}".strip()
-    missing = [name for name in SECTIONS if not found.get(name)]
+    missing = [name for name in names if not found.get(name)]
     if missing:
         raise ValueError(
             f"Expected the docstring of `{cls.__name__}` to have the sections "
-            f"{list(SECTIONS)}. Received: none of {missing}"
+            f"{list(names)}. Received: none of {missing}"
         )
-    return {name: found[name] for name in SECTIONS}
+    return {name: found[name] for name in names}
 
 
 def page() -> str:
@@ -101,32 +112,42 @@ def page() -> str:
 
     parts = [_HEAD]
     for argument, kind in _kinds().items():
+        names = _SECTIONS[argument]
         rows = []
         for name, cls in kind.items():
-            *texts, reference = sections(cls).values()
+            *texts, reference = sections(cls, names).values()
             papers = ", ".join(re.findall(r"\[[^]]*\]\([^)]*\)", reference))
             rows.append((f'`"{name}"`', idea(cls), *texts, papers))
-        header = ("method", "idea", *map(str.lower, SECTIONS[:-1]), "paper")
+        header = ("method", "idea", *map(str.lower, names[:-1]), "paper")
         table = markdown_table(Table(header, tuple(rows), len(header)))
         parts.append(f"## `{argument}=`\n\n{table}\n")
     return "\n".join(parts)
 
 
 def _kinds():
-    """The registries by the name of the argument of `compile`."""
-    from keras_mtl import balancers, weightings
+    """The registries by the argument of `compile`, the last of `build_model`."""
+    from keras_mtl import architectures, balancers, weightings
 
-    return {"loss_weighting": weightings.registry, "balancer": balancers.registry}
+    return {
+        "loss_weighting": weightings.registry,
+        "balancer": balancers.registry,
+        "architecture": architectures.registry,
+    }
 
 
 def _explained(name):
-    classes = {n: c for kind in _kinds().values() for n, c in kind.items()}
-    if name not in classes:
+    found = {
+        known: (cls, _SECTIONS[argument])
+        for argument, kind in _kinds().items()
+        for known, cls in kind.items()
+    }
+    if name not in found:
         raise ValueError(
-            f"Unknown method. Expected NAME to be one of {sorted(classes)}. "
+            f"Unknown method. Expected NAME to be one of {sorted(found)}. "
             f"Received: NAME={name!r}"
         )
-    lines = [f"{name}: {idea(classes[name])}"]
-    for section, text in sections(classes[name]).items():
+    cls, names = found[name]
+    lines = [f"{name}: {idea(cls)}"]
+    for section, text in sections(cls, names).items():
         lines += ["", *textwrap.wrap(f"{section}: {text}", 79, subsequent_indent="  ")]
     return "\n".join(lines)

