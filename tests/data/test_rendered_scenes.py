@@ -293,7 +293,9 @@ def test_config_names_what_it_makes(tmp_path):
     assert ScenesConfig(test=9, seed=3).name == "4000-500-9-seed-3"
     defaults = {split: getattr(ScenesConfig(), split) for split in scene.SPLITS}
     assert DATASETS["rendered_scenes"].splits == defaults
-    assert tfds.builder("rendered_scenes", data_dir=tmp_path).builder_config.seed == 0
+    for config in (None, "4000-500-1000-seed-0", ScenesConfig()):
+        builder = tfds.builder("rendered_scenes", data_dir=tmp_path, config=config)
+        assert builder.builder_config.name == "4000-500-1000-seed-0"
 
 
 @pytest.mark.parametrize("wrong", [{"train": 0}, {"test": 1.5}, {"seed": -1}])

@@ -148,6 +148,13 @@ class RenderedScenes(tfds.core.GeneratorBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "Surface, depth and count of synthetic rooms."}
     BUILDER_CONFIGS = [ScenesConfig()]
 
+    def __init__(self, *, config: str | ScenesConfig | None = None, **kwargs):
+        # TFDS refuses a configuration that only equals the one above.
+        if isinstance(config, ScenesConfig):
+            known = {default.name: default for default in self.BUILDER_CONFIGS}
+            config = known.get(config.name, config)
+        super().__init__(config=config, **kwargs)
+
     def _info(self) -> tfds.core.DatasetInfo:
         square = (SIDE, SIDE)
         features = {
