@@ -16,7 +16,7 @@ def examples(monkeypatch):
     """The folder from which a script of it imports."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
-    for name in ("recipe", "movielens", "river_flow"):
+    for name in ("recipe", "movielens", "river_flow", "scenes", "digits_sharing"):
         sys.modules.pop(name, None)
 
 
@@ -119,3 +119,75 @@ def test_relative_errors_by_hand():
     forecast = np.array([[1.0, 3.0], [2.0, 2.0]])
     found = river_flow.errors(forecast, columns, np.array([1.0, 4.0]))
     np.testing.assert_allclose(found, [np.sqrt(1 / 4), np.sqrt(1 / 8)])
+
+
+def test_scenes_without_their_image_by_hand():
+    import scenes
+
+    train = {
+        "surface": np.array([[[0], [1]], [[0], [1]], [[1], [2]]])[:, None],
+        "depth": np.array([[[1.0, 2.0]], [[2.0, 2.0]], [[3.0, 8.0]]]),
+        "count": np.array([1, 2, 6]),
+    }
+    test = {
+        "surface": np.array([[[0], [1]], [[1], [1]]])[:, None],
+        "depth": np.array([[[4.0, 2.0]], [[2.0, 1.0]]]),
+        "count": np.array([3, 1]),
+    }
+    found = scenes.without_image(train, test)
+    # Found are [0, 1] twice: class 0 has 1 of 2 pixels in common, class 1 has 2 of 3.
+    assert found["surface mean_iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found["depth mae"] == pytest.approx((2 + 0 + 0 + 1) / 4)
+    assert found["depth relative_error"] == pytest.approx((2 / 4 + 0 + 0 + 1) / 4)
+    assert found["count mae"] == 1.0
+
+
+@pytest.mark.parametrize("tasks", [("surface", "depth", "count"), ("depth",)])
+def test_score_of_scenes_is_the_mean_over_the_tasks_there_are(monkeypatch, tasks):
+    import scenes
+
+    columns = {"depth": np.array([1.0, 3.0]), "count": np.array([0, 8])}
+    logs = {"surface mean_iou": 0.4, "depth mae": 0.1, "count mae": 1.0}
+    monkeypatch.setattr(scenes, "measure", lambda *_: logs)
+    model = type("Model", (), {"task_names": tasks})
+    expected = {"surface": 0.4, "depth": 1 - 0.1 / 1.0, "count": 1 - 1.0 / 4.0}
+    mean = np.mean([expected[task] for task in tasks])
+    assert scenes.score(model, columns) == pytest.approx(mean)
+
+
+def test_table_of_scenes_has_tasks_below_each_other(tmp_path):
+    import scenes
+
+    run = {
+        f"{task} {metric}": 0.5
+        for task, metrics in scenes.METRICS.items()
+        for metric in metrics
+    }
+    made = scenes.table(
+        {"no image": [run], "MTAN": [run | {"parameters": 1234, "seconds": 5.0}] * 2}
+    )
+    assert made.header == ("task", "metric", "no image", "MTAN")
+    assert ("surface", "mean IoU ↑", "0.500", "0.500 ± 0.000") in made.rows
+    assert made.rows[-2:] == (
+        ("all", "parameters", "0", "1,234"),
+        ("all", "seconds", "0", "5 ± 0"),
+    )
+
+
+def test_digits_take_the_rate_that_is_better_on_validation(monkeypatch, tmp_path):
+    import digits_sharing
+
+    validation = {1e-3: 0.7, 3e-3: 0.6}
+
+    def train(architecture, methods, tasks, splits, rate, seed, arguments, bar):
+        numbers = {"validation": validation[rate], "parameters": 10}
+        return numbers | dict.fromkeys(tasks, 100 * rate)
+
+    monkeypatch.setattr(digits_sharing, "train", train)
+    monkeypatch.setattr(digits_sharing, "prepare", lambda *_: None)
+    monkeypatch.setattr(digits_sharing, "load", lambda *_: {})
+    monkeypatch.setattr(sys, "argv", ["digits_sharing.py", "--runs", str(tmp_path)])
+    assert digits_sharing.main() == 0
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert len(lines) == 2 + len(digits_sharing.ROWS)
+    assert lines[2].startswith("| single-task | 0.100 ± 0.000 | 0.100 ± 0.000 |")

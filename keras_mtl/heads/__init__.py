@@ -11,30 +11,13 @@ from keras_mtl.heads.classification import (
     Classification,
     MultiLabelClassification,
 )
-from keras_mtl.heads.conversion import (
-    Conversion,
-)
-from keras_mtl.heads.dense import (
-    RelativeError,
-)
-from keras_mtl.heads.head import (
-    Head,
-    registry,
-)
-from keras_mtl.heads.ordinal import (
-    Ordinal,
-    OrdinalCrossentropy,
-)
-from keras_mtl.heads.regression import (
-    Regression,
-)
-from keras_mtl.heads.regression_map import (
-    Depth,
-    RegressionMap,
-)
-from keras_mtl.heads.segmentation import (
-    Segmentation,
-)
+from keras_mtl.heads.conversion import Conversion
+from keras_mtl.heads.dense import RelativeError
+from keras_mtl.heads.head import Head, registry
+from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
+from keras_mtl.heads.regression import Regression
+from keras_mtl.heads.regression_map import Depth, RegressionMap
+from keras_mtl.heads.segmentation import Segmentation
 
 get = registry.get
 

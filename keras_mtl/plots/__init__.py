@@ -10,6 +10,7 @@ from keras_mtl.plots.cosine import cosine_array, cosine_heatmap, cosine_image
 from keras_mtl.plots.curves import task_curves
 from keras_mtl.plots.figure import figure_array, save_png
 from keras_mtl.plots.gates import gate_array, gate_heatmap, gate_image
+from keras_mtl.plots.maps import map_rows
 from keras_mtl.plots.report import report_figure
 from keras_mtl.plots.sharing import sharing_figure
 from keras_mtl.plots.tables import (
@@ -31,6 +32,7 @@ __all__ = [
     "gate_array",
     "gate_heatmap",
     "gate_image",
+    "map_rows",
     "markdown_table",
     "report_figure",
     "save_png",

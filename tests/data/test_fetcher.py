@@ -181,6 +181,24 @@ def test_suffix_must_fit_one_file(package, cache, suffix, words):
     assert repr(suffix) in str(caught.value)
 
 
+def test_all_files_that_fit_a_pattern(package, cache):
+    files = fetcher.read_files(package, "keras_mtl_test_data/*.csv", progress=False)
+    assert files == {
+        "keras_mtl_test_data/data/more/rows.csv": b"other",
+        "keras_mtl_test_data/data/rows.csv": CONTENT,
+    }
+    with pytest.raises(ValueError, match="fits `pattern`") as caught:
+        fetcher.read_files(package, "*.parquet")
+    assert "'*.parquet'" in str(caught.value)
+
+
+def test_every_known_digest_is_checked(package, cache):
+    other = {"keras_mtl_test_data/readme.txt": hashlib.sha256(b"read").hexdigest()}
+    wrong = dataclasses.replace(package, files=other)
+    with pytest.raises(fetcher.ChecksumError, match=r"readme\.txt"):
+        fetcher.read_files(wrong, "*.txt", progress=False)
+
+
 def test_source_archive(tmp_path, cache):
     path = tmp_path / "keras_mtl_test_data-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as file:
@@ -229,7 +247,7 @@ def test_catalogue_is_consistent():
         assert package.name == name
         assert len(package.sha256) == 64
         assert package.size > 0
-        assert package.files
+        assert package.files or package.modules
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert entry.package in PACKAGES

@@ -297,3 +297,63 @@ def test_other_tags_are_no_task_tags(tag):
 def test_sharing_needs_three_parts_per_task():
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         plots.sharing_figure({"parameters": [[1, 2, 3]]}, ["a", "b"])
+
+
+def pictures(captions):
+    """An image, a class map and two maps of values; one row for each."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (8, 8, 3), dtype="uint8")
+    classes = rng.integers(0, 7, (8, 8))
+    values = rng.normal(size=(8, 8)).astype("float32")
+    return [
+        dict(zip(captions, [image, classes, classes], strict=True)),
+        dict(zip(captions, [None, values, values + 3], strict=True)),
+    ]
+
+
+def test_maps_are_legible():
+    rows = pictures(["image", LONG[1], LONG[3]])
+    figure = plots.map_rows(rows, label_names=LONG[:7], unit="metres", title="$1")
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+    shown = {text.get_text() for text in drawn_texts(figure)}
+    assert {"image", "metres", *(fit_name(name, lines=1) for name in LONG[:7])} <= shown
+
+
+def test_maps_show_what_they_are_given():
+    rows = pictures(["a", "b", "c"])
+    rows[1]["b"][0, 0] = np.nan
+    figure = plots.map_rows(rows)
+    image, classes, _, values, higher = (
+        axes.get_images()[0]
+        for axes in figure.axes
+        if axes.get_images() and axes.get_title()
+    )
+    np.testing.assert_array_equal(image.get_array(), rows[0]["a"])
+    found = {tuple(colour) for colour in classes.get_array().reshape(-1, 3)}
+    assert len(found) == len(np.unique(rows[0]["b"]))
+    # One scale for the row, so that equal colours are equal values.
+    assert values.get_clim() == higher.get_clim()
+    assert values.get_clim()[0] == np.nanmin(rows[1]["b"])
+    assert values.get_clim()[1] == rows[1]["c"].max()
+    assert values.get_array().mask.sum() == 1
+
+
+def test_rows_of_maps_may_differ_in_length():
+    rows = pictures(["a", "b", "c"])
+    del rows[0]["c"]
+    assert outside(plots.map_rows(rows)) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "a picture at least"),
+        ([{}], "a picture at least"),
+        ([{"flat": np.zeros(4)}], "shape .4,. for 'flat'"),
+        ([{"deep": np.zeros((4, 4, 2))}], "for 'deep'"),
+    ],
+)
+def test_what_is_no_map(rows, message):
+    with pytest.raises(ValueError, match=message):
+        plots.map_rows(rows)
