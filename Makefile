@@ -32,8 +32,11 @@ smoke: venv
 	$(BIN)/keras-mtl export save build/smoke/cli/model.keras build/smoke/digits
 	$(BIN)/keras-mtl export verify build/smoke/digits
 	$(BIN)/python examples/toy_landscapes.py --smoke --output build/smoke/toys.png
-	$(BIN)/python benchmarks/step_time.py --quick
-	$(BIN)/python benchmarks/toy_steps.py --quick
+	$(BIN)/python examples/mmoe_synthetic.py --smoke --output build/smoke/mmoe.png
+	for recipe in census_income womens_clothing movielens river_flow scenes digits_sharing; do \
+		$(BIN)/python examples/$$recipe.py --smoke --runs build/smoke/$$recipe || exit 1; done
+	for script in step_time method_time toy_steps experts; do \
+		$(BIN)/python benchmarks/$$script.py --quick || exit 1; done
 
 clean:
 	rm -rf .venv build runs
