@@ -59,7 +59,7 @@ class BranchChoice(keras.layers.Layer):
         self.final_temperature = final_temperature
         self.steps = check_count("steps", steps)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed, name=f"{self.name}_seed")
 
     def build(self, input_shape):
         self.logits = self.add_weight(

@@ -30,12 +30,12 @@ CONFIGS = {
     "task_embedding_moe": {"num_experts": 2, "units": (4,), "embedding_dim": 2},
 }
 SEPARATE = {"soft"}  # Nothing is shared, so a balancer is an error.
-RANDOM = {"learning_to_branch"}  # Replicas draw numbers of their own.
-# Batch normalisation sees the rows of its replica.
-LOCAL_STATISTICS = {"mtan", "nddr"}
-# So do losses of layers that are functions of the batch.
-WITHOUT_LAYER_LOSSES = {
+# Batch normalisation, and losses of layers that are functions of the batch, see the
+# rows of their replica otherwise.
+ON_REPLICAS = {
     "dselect_k": {"entropy_weight": 0.0},
+    "mtan": {"synchronized": True},
+    "nddr": {"synchronized": True},
     "sluice": {"orthogonality": 0.0},
 }
 
@@ -161,7 +161,7 @@ def trained(strategy, name):
     with strategy.scope():
         keras.utils.set_random_seed(3)
         tasks = problems.tasks(kind={"missing": -1})
-        model = built(name, mlp, tasks, **WITHOUT_LAYER_LOSSES.get(name, {}))
+        model = built(name, mlp, tasks, **ON_REPLICAS.get(name, {}))
         model.compile(
             keras.optimizers.SGD(0.05), balancer=None if name in SEPARATE else "cagrad"
         )
@@ -169,7 +169,7 @@ def trained(strategy, name):
     return problems.weights(model)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - RANDOM - LOCAL_STATISTICS))
+@pytest.mark.parametrize("name", NAMES)
 def test_two_replicas_equal_one(name, float64, two_replicas):
     one = trained(tf.distribute.get_strategy(), name)
     two = trained(two_replicas, name)
