@@ -6,8 +6,8 @@ steps and equal weights. A run is the better of two learning rates, at its best 
 both chosen on validation by the mean of the tasks' scores; a model for one task alone
 chooses for that task. The seconds are those of both rates.
 
-    python examples/digits_sharing.py                 the table, some minutes a seed
-    python examples/digits_sharing.py --smoke         a few steps: does it run?
+    python examples/digits_sharing.py              the table, ten minutes or more a seed
+    python examples/digits_sharing.py --smoke      a few steps: does it run?
 """
 
 import argparse

@@ -8,7 +8,7 @@ batches, steps, rate and equal weights; the epoch is chosen on validation, by th
 of the tasks' scores, so a model for one task alone chooses for that task. Parameters
 are all that a row trains, decoders included.
 
-    python examples/scenes.py                 the table and the picture, some minutes
+    python examples/scenes.py                 table and picture, some ten minutes
     python examples/scenes.py --seeds 3       mean and deviation
     python examples/scenes.py --smoke         a few steps: does it run?
 """

@@ -131,7 +131,7 @@ def load_toys() -> list[meshes.Mesh]:
 class RenderedScenes(tfds.core.GeneratorBasedBuilder):
     """Builder of `rendered_scenes`; its card is `builder.info.description`.
 
-    Example (renders 5,500 scenes below the data folder of TFDS at the first call, in
+    Example (prepares 33 MB below the data folder of TFDS at the first call, in
     about a minute):
 
     ```python
