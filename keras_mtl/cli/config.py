@@ -113,6 +113,8 @@ class CompileConfig:
         balancer: Name or configuration of a gradient balancer.
         balancing: Fields of `BalancingOptions`.
         loss_weights: Dict from task name to a factor on its loss.
+        learning_rate_multipliers: Dict from `"backbone"`, a task or a layer to a
+            factor on its learning rate.
         run_eagerly: As in Keras.
         steps_per_execution: As in Keras.
         jit_compile: As in Keras, but `"auto"` means off.
@@ -124,6 +126,7 @@ class CompileConfig:
     balancer: Any = None
     balancing: dict | None = None
     loss_weights: Any = None
+    learning_rate_multipliers: dict | None = None
     run_eagerly: bool = False
     steps_per_execution: int = 1
     jit_compile: bool | str = "auto"
@@ -136,6 +139,9 @@ class CompileConfig:
         if self.balancing is not None:
             with at("balancing"):
                 _mapping("balancing", self.balancing)
+        if self.learning_rate_multipliers is not None:
+            with at("learning_rate_multipliers"):
+                _mapping("learning_rate_multipliers", self.learning_rate_multipliers)
         _count("steps_per_execution", self.steps_per_execution)
 
 
@@ -176,6 +182,8 @@ class Config:
         backbone: Configuration of a backbone, or a dict from task name to one.
         tasks: The tasks.
         architecture: Name or configuration of an architecture.
+        backbone_trainable: What of the backbone is trained: all (true), nothing, the
+            last stages (a number), or layers by name.
         compile: The arguments of `compile`.
         fit: The arguments of `fit`.
         seed: Seed of the initial values and of the order of the examples.
@@ -188,6 +196,7 @@ class Config:
     backbone: Any
     tasks: tuple[TaskConfig, ...]
     architecture: Any = "hard"
+    backbone_trainable: Any = True
     compile: CompileConfig = dataclasses.field(default_factory=CompileConfig)
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
     seed: int = 0

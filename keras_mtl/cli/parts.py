@@ -40,7 +40,11 @@ def make_model(config: Config) -> MultiTaskModel:
         backbone = _backbone(config.backbone)
     with at():
         model = build_model(
-            backbone, tasks, architecture=architecture, name=config.name
+            backbone,
+            tasks,
+            architecture=architecture,
+            backbone_trainable=config.backbone_trainable,
+            name=config.name,
         )
     with at("compile"):
         model.compile(**_compile_arguments(config.compile))

@@ -34,6 +34,16 @@ def assert_same(weights, others):
         np.testing.assert_array_equal(weight, other)
 
 
+def test_a_frozen_backbone_and_learning_rates_per_part(config_file):
+    settings = ["backbone_trainable=false", "architecture=lora"]
+    settings += ["compile.balancer=", "compile.learning_rate_multipliers.kind=0.5"]
+    model = parts.make_model(read_config(config_file, settings))
+    paths = [v.path for v in model.trainable_variables]
+    assert not any(path.startswith("dense_0/") for path in paths)
+    assert any("lora" in path for path in paths)
+    assert model.get_compile_config()["learning_rate_multipliers"] == {"kind": 0.5}
+
+
 def test_train_then_evaluate(train, evaluate, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(run) == 0
