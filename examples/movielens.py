@@ -12,7 +12,6 @@ ranked for clicks and one for likes.
     python examples/movielens.py --smoke         a few steps: does it run?
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -29,6 +28,7 @@ from recipe import (
     compare,
     load,
     mean_std,
+    parsed,
     prepare,
     vocabulary,
 )
@@ -284,14 +284,7 @@ def table(rows, baseline):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="at most")
-    parser.add_argument("--runs", default="runs/movielens", help="their folder")
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.seeds = arguments.epochs = 1
+    arguments = parsed(__doc__, "movielens", EPOCHS)
     runs = pathlib.Path(arguments.runs)
     settings = {"epochs": arguments.epochs, "smoke": arguments.smoke}
     results = Results(runs / "results.json", settings)

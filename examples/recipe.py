@@ -1,5 +1,6 @@
 """What the recipes share: data, the best epoch on validation, results, tables."""
 
+import argparse
 import itertools
 import json
 import pathlib
@@ -16,6 +17,19 @@ import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
 SMOKE_EXAMPLES = 600
 # One process makes many models, which TensorFlow takes for one that is made anew.
 tf.get_logger().setLevel("ERROR")
+
+
+def parsed(doc, name, epochs):
+    """The command line of a recipe; `doc` is its docstring, `name` that of its data."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=epochs, help="at most")
+    parser.add_argument("--runs", default=f"runs/{name}", help="their folder")
+    parser.add_argument("--smoke", action="store_true", help="a few steps only")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.seeds = arguments.epochs = 1
+    return arguments
 
 
 def prepare(name, runs, smoke):

@@ -10,7 +10,6 @@ over tasks. The flow of now, taken as the forecast, is the baseline.
     python examples/river_flow.py --smoke         a few steps: does it run?
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -19,7 +18,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from recipe import BestEpoch, Results, compare, load, mean_std, prepare
+from recipe import (
+    BestEpoch,
+    Results,
+    compare,
+    load,
+    mean_std,
+    parsed,
+    prepare,
+)
 
 import keras_mtl as mtl
 from keras_mtl.data import EpochOrder
@@ -144,14 +151,7 @@ def table(rows, splits):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="at most")
-    parser.add_argument("--runs", default="runs/river_flow", help="their folder")
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.seeds = arguments.epochs = 1
+    arguments = parsed(__doc__, "river_flow", EPOCHS)
     runs = pathlib.Path(arguments.runs)
     settings = {"epochs": arguments.epochs, "smoke": arguments.smoke}
     results = Results(runs / "results.json", settings)

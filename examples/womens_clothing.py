@@ -10,7 +10,6 @@ a small network of your own, embeddings and one convolution, trained from scratc
     python examples/womens_clothing.py --smoke         a few steps: does it run?
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -26,6 +25,7 @@ from recipe import (
     compare,
     load,
     mean_std,
+    parsed,
     prepare,
 )
 
@@ -180,14 +180,7 @@ def table(rows, constant):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="at most")
-    parser.add_argument("--runs", default="runs/womens_clothing", help="their folder")
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.seeds = arguments.epochs = 1
+    arguments = parsed(__doc__, "womens_clothing", EPOCHS)
     runs = pathlib.Path(arguments.runs)
     settings = {"epochs": arguments.epochs, "smoke": arguments.smoke}
     results = Results(runs / "results.json", settings)

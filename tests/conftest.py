@@ -27,7 +27,7 @@ def seed():
 def frozen_heap():
     """What is alive by now is not searched for garbage again and again.
 
-    TensorFlow keeps the graphs of replicas for good, half a million objects by the end.
+    TensorFlow keeps the graphs of replicas for good.
     """
     gc.collect()
     gc.freeze()

@@ -6,6 +6,7 @@ from keras_mtl.architectures.exchange import (
     check_several,
     check_stages,
     exchanged,
+    unit_per_task,
 )
 from keras_mtl.layers import CrossResidualUnit
 
@@ -58,12 +59,7 @@ class CrossResidual(Architecture):
 
     @staticmethod
     def _add(layers, tensors):
-        return {
-            task: CrossResidualUnit(index, name=f"{task}_{layer}_cross_residual")(
-                list(tensors.values())
-            )
-            for index, (task, layer) in enumerate(layers.items())
-        }
+        return unit_per_task(layers, tensors, CrossResidualUnit, "cross_residual")
 
     def get_config(self):
         return {"stages": self.stages}

@@ -1,11 +1,14 @@
 """Cross-stitch networks: towers that mix their features after every stage."""
 
+import functools
+
 from keras_mtl.architectures.architecture import Architecture, registry
 from keras_mtl.architectures.exchange import (
     Stages,
     check_several,
     check_stages,
     exchanged,
+    unit_per_task,
 )
 from keras_mtl.layers import CrossStitchUnit
 from keras_mtl.utils.checks import check_choice, check_share
@@ -73,16 +76,10 @@ class CrossStitch(Architecture):
         return exchanged(inputs, backbones, tasks, self.stages, self._mix)
 
     def _mix(self, layers, tensors):
-        mixed = {}
-        for index, (task, layer) in enumerate(layers.items()):
-            unit = CrossStitchUnit(
-                index,
-                mixing=self.mixing,
-                own_weight=self.own_weight,
-                name=f"{task}_{layer}_cross_stitch",
-            )
-            mixed[task] = unit(list(tensors.values()))
-        return mixed
+        make = functools.partial(
+            CrossStitchUnit, mixing=self.mixing, own_weight=self.own_weight
+        )
+        return unit_per_task(layers, tensors, make, "cross_stitch")
 
     def get_config(self):
         return {

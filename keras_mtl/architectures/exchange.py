@@ -49,6 +49,24 @@ def exchanged(
     return {name: tower.features() for name, tower in towers.items()}
 
 
+def unit_per_task(
+    layers: dict[str, str], tensors: dict[str, Tensor], make: Callable, ending: str
+) -> dict[str, Tensor]:
+    """What a unit of every task makes of the tensors of all tasks at a stage.
+
+    Args:
+        layers: Dict from task name to the name of the stage.
+        tensors: Dict from task name to the tensor of the stage.
+        make: Function `(index, name=…)` that makes the unit of the task of an index.
+        ending: How the names of the units end.
+    """
+    every = list(tensors.values())
+    return {
+        task: make(index, name=f"{task}_{layer}_{ending}")(every)
+        for index, (task, layer) in enumerate(layers.items())
+    }
+
+
 def stages_by_task(
     backbones: dict[str, keras.Model], tasks: tuple[Task, ...], stages: Stages
 ) -> dict[str, tuple[str, ...]]:

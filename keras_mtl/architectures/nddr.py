@@ -1,11 +1,14 @@
 """NDDR: towers whose concatenated features are reduced to those of each task."""
 
+import functools
+
 from keras_mtl.architectures.architecture import Architecture, registry
 from keras_mtl.architectures.exchange import (
     Stages,
     check_several,
     check_stages,
     exchanged,
+    unit_per_task,
 )
 from keras_mtl.layers import NDDRUnit
 from keras_mtl.utils.checks import check_share
@@ -74,17 +77,13 @@ class NDDR(Architecture):
         return exchanged(inputs, backbones, tasks, self.stages, self._reduce)
 
     def _reduce(self, layers, tensors):
-        reduced = {}
-        for index, (task, layer) in enumerate(layers.items()):
-            unit = NDDRUnit(
-                index,
-                own_weight=self.own_weight,
-                activation=self.activation,
-                synchronized=self.synchronized,
-                name=f"{task}_{layer}_nddr",
-            )
-            reduced[task] = unit(list(tensors.values()))
-        return reduced
+        make = functools.partial(
+            NDDRUnit,
+            own_weight=self.own_weight,
+            activation=self.activation,
+            synchronized=self.synchronized,
+        )
+        return unit_per_task(layers, tensors, make, "nddr")
 
     def get_config(self):
         return {

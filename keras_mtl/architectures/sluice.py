@@ -1,5 +1,7 @@
 """Sluice networks: towers that mix subspaces, and heads that mix layers."""
 
+import functools
+
 from keras_mtl.architectures.architecture import Architecture, registry
 from keras_mtl.architectures.exchange import (
     Stages,
@@ -7,6 +9,7 @@ from keras_mtl.architectures.exchange import (
     check_stages,
     exchanged,
     stages_by_task,
+    unit_per_task,
 )
 from keras_mtl.layers import LayerMixture, SluiceUnit
 from keras_mtl.utils.checks import check_count, check_non_negative, check_share
@@ -92,17 +95,13 @@ class Sluice(Architecture):
         return exchanged(inputs, backbones, tasks, self.stages, mix)
 
     def _mix(self, layers, tensors):
-        mixed = {}
-        for index, (task, layer) in enumerate(layers.items()):
-            unit = SluiceUnit(
-                index,
-                num_subspaces=self.num_subspaces,
-                own_weight=self.own_weight,
-                orthogonality=self.orthogonality,
-                name=f"{task}_{layer}_sluice",
-            )
-            mixed[task] = unit(list(tensors.values()))
-        return mixed
+        make = functools.partial(
+            SluiceUnit,
+            num_subspaces=self.num_subspaces,
+            own_weight=self.own_weight,
+            orthogonality=self.orthogonality,
+        )
+        return unit_per_task(layers, tensors, make, "sluice")
 
     def _of_all_stages(self, before):
         mixed = {}
