@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from keras import ops
@@ -16,7 +17,7 @@ from keras_mtl.utils.types import Tensor
 # Below this many entries a variable joins the other small ones in one vector.
 _SMALL = 2**14
 # From so many tasks on kernels' gradients stay in factors for batches of any size.
-_MANY_TASKS = 4
+MANY_TASKS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,14 +146,17 @@ def _stay_factors(calls, column):
     num_tasks = sum(slope is not None for slope in slopes)
     rows, inputs = tap.inputs.shape
     if rows is None:
-        return num_tasks >= _MANY_TASKS
-    return _factors_pay(rows, inputs, tap.kernel.shape[1], num_tasks)
+        return num_tasks >= MANY_TASKS
+    return rows < factors_pay_below(inputs, tap.kernel.shape[1], num_tasks)
 
 
-def _factors_pay(rows, inputs, units, num_tasks):
-    """Compares the multiplications that follow the backward passes."""
-    by_factors = rows * (inputs + num_tasks * units) + inputs * units
-    return by_factors < num_tasks * inputs * units
+def factors_pay_below(inputs: Any, units: Any, num_tasks: Any) -> Any:
+    """Rows of a batch below which the factors of a kernel's gradients are cheaper.
+
+    Compares the multiplications that follow the backward passes: `rows² (inputs +
+    num_tasks units) + rows inputs units` against `rows num_tasks inputs units`.
+    """
+    return (num_tasks - 1) * inputs * units / (inputs + num_tasks * units)
 
 
 def _dense(gradient):
@@ -227,7 +231,7 @@ def _gram_in_factors(gradients, position):
         return gram_matrix([columns])
 
     return tf.cond(
-        _factors_pay(rows, *others),
+        rows < factors_pay_below(*others),
         lambda: gram_of_products(inputs, slopes),
         by_products,
     )
