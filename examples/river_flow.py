@@ -43,6 +43,10 @@ ROWS = {
     "hard sharing": ("hard", {}),
     "hard sharing, uncertainty": ("hard", {"loss_weighting": "uncertainty"}),
     "hard sharing, PCGrad": ("hard", {"balancer": "pcgrad"}),
+    "hard sharing, PCGrad at every 10th step": (
+        "hard",
+        {"balancer": "pcgrad", "balancing": mtl.BalancingOptions(every=10)},
+    ),
     "hard sharing, UPGrad": ("hard", {"balancer": "upgrad"}),
     "MMoE": ("mmoe", {}),
     "MMoE, PCGrad": ("mmoe", {"balancer": "pcgrad"}),
