@@ -12,7 +12,7 @@ LAYERS = [
     {"linalg", "task", "layers", "distribution"},
     {"heads", "backbones", "architectures", "balancers", "weightings", "data", "plots"},
     {"training"},
-    {"callbacks", "analysis", "export"},
+    {"callbacks", "continual", "analysis", "export"},
     {"cli"},
 ]
 PACKAGE = pathlib.Path(keras_mtl.__file__).parent

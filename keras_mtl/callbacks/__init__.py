@@ -1,6 +1,14 @@
 """Keras callbacks that know about tasks."""
 
+from keras_mtl.callbacks.early_stopping import TaskEarlyStopping
 from keras_mtl.callbacks.epoch_backup import EpochBackup
+from keras_mtl.callbacks.schedules import AlternatingTasks, TaskSchedule
 from keras_mtl.callbacks.tensorboard import TaskTensorBoard
 
-__all__ = ["EpochBackup", "TaskTensorBoard"]
+__all__ = [
+    "AlternatingTasks",
+    "EpochBackup",
+    "TaskEarlyStopping",
+    "TaskSchedule",
+    "TaskTensorBoard",
+]

@@ -12,6 +12,7 @@ from keras_mtl.architectures.gates import GateReader, unused_experts
 from keras_mtl.plots import tags
 from keras_mtl.plots.cosine import cosine_image
 from keras_mtl.plots.gates import gate_image
+from keras_mtl.utils.logs import by_task
 
 
 class TaskTensorBoard(keras.callbacks.TensorBoard):
@@ -189,21 +190,17 @@ def task_scalars(
     >>> task_scalars({"loss": 3.0, "a_loss": 1.0, "val_a_loss": 2.0}, ["a"], "train")
     {'task_a/loss': 1.0}
     """
-    scalars: dict[str, dict[str, float]] = {name: {} for name in task_names}
-    for key, value in logs.items():
-        validation = key.startswith("val_")
-        if validation != (split == tags.VALIDATION):
-            continue
-        key = key.removeprefix("val_") if validation else key
-        # `a_b_loss` belongs to the task `a_b` if there is one, else to `a`.
-        owners = [name for name in task_names if key.startswith(f"{name}_")]
-        if owners and not np.isnan(value):
-            task = max(owners, key=len)
-            scalars[task][key.removeprefix(f"{task}_")] = float(value)
+    chosen = {
+        key.removeprefix("val_"): value
+        for key, value in logs.items()
+        if key.startswith("val_") == (split == tags.VALIDATION)
+    }
+    values = by_task(chosen, task_names)
     return {
         tags.task_tag(task, metric): value
-        for task, metrics in scalars.items()
-        for metric, value in metrics.items()
+        for task in task_names
+        for metric, value in values[task].items()
+        if not np.isnan(value)
     }
 
 

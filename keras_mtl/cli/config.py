@@ -115,6 +115,7 @@ class CompileConfig:
         loss_weights: Dict from task name to a factor on its loss.
         learning_rate_multipliers: Dict from `"backbone"`, a task or a layer to a
             factor on its learning rate.
+        weight_decay_multipliers: The same for the weight decay.
         run_eagerly: As in Keras.
         steps_per_execution: As in Keras.
         jit_compile: As in Keras, but `"auto"` means off.
@@ -127,6 +128,7 @@ class CompileConfig:
     balancing: dict | None = None
     loss_weights: Any = None
     learning_rate_multipliers: dict | None = None
+    weight_decay_multipliers: dict | None = None
     run_eagerly: bool = False
     steps_per_execution: int = 1
     jit_compile: bool | str = "auto"
@@ -136,12 +138,14 @@ class CompileConfig:
         _normalise(self, "optimizer", required=True)
         _normalise(self, "loss_weighting")
         _normalise(self, "balancer")
-        if self.balancing is not None:
-            with at("balancing"):
-                _mapping("balancing", self.balancing)
-        if self.learning_rate_multipliers is not None:
-            with at("learning_rate_multipliers"):
-                _mapping("learning_rate_multipliers", self.learning_rate_multipliers)
+        for name in (
+            "balancing",
+            "learning_rate_multipliers",
+            "weight_decay_multipliers",
+        ):
+            if getattr(self, name) is not None:
+                with at(name):
+                    _mapping(name, getattr(self, name))
         _count("steps_per_execution", self.steps_per_execution)
 
 

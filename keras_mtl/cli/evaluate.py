@@ -9,6 +9,7 @@ import re
 from keras_mtl.cli.config import read_config
 from keras_mtl.cli.config_errors import ConfigError
 from keras_mtl.cli.train import add_data_dir, add_strategy
+from keras_mtl.utils.logs import by_task
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -82,7 +83,7 @@ def _evaluate(path, config, args):
     examples = parts.load_split(config, args.split, args.data_dir)
     batches = parts.labelled(examples.batch(config.batch_size), config, model.tasks)
     logs = model.evaluate(batches, return_dict=True)
-    values = parts.by_task(logs, model.task_names)
+    values = by_task(logs, model.task_names)
     print(f"\n{parts.results_table(values, args.split)}")
     written = _write(path, args.split, len(examples), values)
     print(f"\nwrote {written}")

@@ -7,6 +7,7 @@ import os
 
 from keras_mtl.cli.config import Config, read_config
 from keras_mtl.cli.config_errors import ConfigError, at
+from keras_mtl.utils.logs import by_task
 
 _EXAMPLE = """\
 The run leaves in RUN_DIR: config.yaml (with every change and default), event files for
@@ -135,7 +136,7 @@ def _train(config, args):
         _save(model, os.path.join(folder, "model.keras"))
     if validation is not None:
         logs = model.evaluate(validation, return_dict=True, verbose=0)
-        values = parts.by_task(logs, model.task_names)
+        values = by_task(logs, model.task_names)
         print(f"\n{parts.results_table(values, 'validation')}")
     print(f"\n{folder}: epochs done: {max(done, config.fit.epochs)}")
 

@@ -4,6 +4,7 @@ The builders are registered by `import keras_mtl.data.datasets`, which is separa
 because it imports `tensorflow_datasets`.
 """
 
+from keras_mtl.data.distillation import distilled
 from keras_mtl.data.pipelines import EpochOrder, epoch_batches, pairs
 
-__all__ = ["EpochOrder", "epoch_batches", "pairs"]
+__all__ = ["EpochOrder", "distilled", "epoch_batches", "pairs"]

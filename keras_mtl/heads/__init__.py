@@ -13,11 +13,13 @@ from keras_mtl.heads.classification import (
 )
 from keras_mtl.heads.conversion import Conversion
 from keras_mtl.heads.dense import RelativeError
+from keras_mtl.heads.distillation import DistillationLoss
 from keras_mtl.heads.head import Head, registry
 from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
 from keras_mtl.heads.regression import Regression
 from keras_mtl.heads.regression_map import Depth, RegressionMap
 from keras_mtl.heads.segmentation import Segmentation
+from keras_mtl.heads.smoothing import SmoothedCrossentropy
 
 get = registry.get
 
@@ -29,6 +31,7 @@ __all__ = [
     "Classification",
     "Conversion",
     "Depth",
+    "DistillationLoss",
     "Head",
     "MultiLabelClassification",
     "Ordinal",
@@ -37,6 +40,7 @@ __all__ = [
     "RegressionMap",
     "RelativeError",
     "Segmentation",
+    "SmoothedCrossentropy",
     "get",
     "intersection_over_union",
     "registry",

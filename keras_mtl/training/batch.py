@@ -67,6 +67,20 @@ class Batch:
             for slope, factor in zip(self.slopes, factors, strict=True)
         ]
 
+    def among(self, chosen: Tensor) -> "Batch":
+        """The batch as if only the chosen tasks had labels.
+
+        Args:
+            chosen: Boolean tensor of shape `(num_tasks,)`.
+        """
+        active = self.active & chosen
+        return dataclasses.replace(
+            self,
+            losses=tf.where(active, self.losses, tf.zeros_like(self.losses)),
+            active=active,
+            nonfinite=self.nonfinite & chosen,
+        )
+
     def present(self, seeds: list[Tensor | None]) -> tuple[list, list]:
         """Outputs and seeds without the tasks that the batch lacks."""
         pairs = [

@@ -121,13 +121,18 @@ def check_trainable(model: keras.Model) -> None:
         )
 
 
-def learning_rate_factors(
-    multipliers: Any, model: keras.Model, reach: Reach, tasks: tuple[Task, ...]
+def part_factors(
+    argument: str,
+    multipliers: Any,
+    model: keras.Model,
+    reach: Reach,
+    tasks: tuple[Task, ...],
 ) -> list[float] | None:
-    """The factor of the learning rate of every trainable variable, in their order.
+    """The factors that parts of the model get, by trainable variable, in their order.
 
     Args:
-        multipliers: `learning_rate_multipliers` of `compile`.
+        argument: Name of the argument of `compile`.
+        multipliers: Its value, a dict by part, or `None`.
         model: The functional model.
         reach: Which task reaches which variable.
         tasks: The tasks.
@@ -146,11 +151,11 @@ def learning_rate_factors(
     unknown = sorted(set(multipliers) - known)
     if unknown:
         raise ValueError(
-            "Expected the keys of `learning_rate_multipliers` to be 'backbone', names "
+            f"Expected the keys of `{argument}` to be 'backbone', names "
             f"of tasks {names} or names of layers. Received: {unknown}"
         )
     for value in multipliers.values():
-        check_non_negative("learning_rate_multipliers", value)
+        check_non_negative(argument, value)
     part_of = {}
     for layer in layers:
         for variable in layer.trainable_variables:
@@ -291,9 +296,21 @@ def check_batch_size(balancer: Any, x: Any, batch_size: int | None) -> None:
         )
 
 
-def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Raises a `ValueError` for what Keras cannot do under several replicas."""
+def check_optimizer(
+    optimizer: keras.optimizers.Optimizer, decay_factors: list[float] | None
+) -> None:
+    """Raises a `ValueError` for what Keras cannot do under several replicas.
+
+    And for factors of a weight decay that the optimizer does not have.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if decay_factors is not None and not getattr(inner, "weight_decay", None):
+        raise ValueError(
+            "Expected an optimizer with a weight decay when "
+            "`weight_decay_multipliers` is set, such as AdamW. "
+            f"Received: optimizer={type(inner).__name__} with "
+            f"weight_decay={getattr(inner, 'weight_decay', None)}"
+        )
     made_under = getattr(inner, "_distribution_strategy", None)
     here = tf.distribute.get_strategy()
     if made_under is not None and made_under is not here:
@@ -336,6 +353,26 @@ def check_loss_weights(loss_weights: Any, tasks: tuple[Task, ...]) -> list[float
             f"{names}. Received: loss_weights={loss_weights}"
         )
     return [float(weight) for weight in weights]
+
+
+def check_priorities(
+    priorities: dict[str, float], before: dict[str, float]
+) -> dict[str, float]:
+    """The priority of every task: the new one where given, or the one before.
+
+    Raises:
+        ValueError: For an unknown task, a negative number, or zeros only.
+    """
+    check_keys("priorities", priorities, list(before))
+    for value in priorities.values():
+        check_non_negative("priorities", value)
+    new = {**before, **priorities}
+    if not any(new.values()):
+        raise ValueError(
+            "Expected at least one task to keep a priority above 0. Received: "
+            f"priorities={priorities} where the priorities are {before}"
+        )
+    return new
 
 
 def _is_weight(value):

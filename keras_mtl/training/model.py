@@ -21,7 +21,7 @@ from keras_mtl.training.graph import (
 from keras_mtl.training.labels import weights_by_task
 from keras_mtl.training.options import BalancingOptions
 from keras_mtl.training.reach import Reach
-from keras_mtl.training.state import MethodState
+from keras_mtl.training.state import MethodState, array
 from keras_mtl.training.step import TrainingStep
 from keras_mtl.training.trackers import LossTracker
 
@@ -71,6 +71,7 @@ class MultiTaskModel(keras.Model):
         balancing: BalancingOptions | None = None,
         loss_weights: Any = None,
         learning_rate_multipliers: dict[str, float] | None = None,
+        weight_decay_multipliers: dict[str, float] | None = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
@@ -98,6 +99,8 @@ class MultiTaskModel(keras.Model):
                 named after it (`"<task>_…"`); `"backbone"`, all that is no task's
                 part; or a layer by its name, which takes precedence. With 0 a part
                 keeps its variables, but batch statistics still move.
+            weight_decay_multipliers: The same for the weight decay of the optimizer
+                alone.
             metrics: Optional dict from task name to further metrics.
             weighted_metrics: The same, of metrics that use the sample weights.
             run_eagerly: As in Keras.
@@ -131,6 +134,7 @@ class MultiTaskModel(keras.Model):
             "balancing": options,
             "loss_weights": loss_weights,
             "learning_rate_multipliers": learning_rate_multipliers,
+            "weight_decay_multipliers": weight_decay_multipliers,
             "metrics": metrics,
             "weighted_metrics": weighted_metrics,
             "run_eagerly": run_eagerly,
@@ -142,8 +146,9 @@ class MultiTaskModel(keras.Model):
         by_task = task_variables(self)
         reach = Reach.of(by_task, self.trainable_variables)
         compiling.check_reach(reach, tasks, balancer, self.architecture)
-        factors = compiling.learning_rate_factors(
-            learning_rate_multipliers, self, reach, tasks
+        factors, decay_factors = (
+            compiling.part_factors(argument, arguments[argument], self, reach, tasks)
+            for argument in ("learning_rate_multipliers", "weight_decay_multipliers")
         )
         groups = compiling.groups_of(options.scope, reach.shared)
         reach = dataclasses.replace(reach, groups=groups)
@@ -162,7 +167,7 @@ class MultiTaskModel(keras.Model):
                 jit_compile=False if jit_compile == "auto" else jit_compile,
                 auto_scale_loss=auto_scale_loss,
             )
-            compiling.check_optimizer(self.optimizer)
+            compiling.check_optimizer(self.optimizer, decay_factors)
             self.optimizer.build(self.trainable_variables)
             arguments["optimizer"] = self.optimizer
             self._step = TrainingStep(
@@ -173,6 +178,7 @@ class MultiTaskModel(keras.Model):
                 options=options,
                 loss_weights=fixed,
                 multipliers=factors,
+                decay_multipliers=decay_factors,
                 reach=reach,
                 cut=compiling.layers_to_cut(self, balancer, options, reach),
                 penalty=lambda: self.architecture.penalty(by_task),
@@ -208,6 +214,10 @@ class MultiTaskModel(keras.Model):
             if self._step.options.on_nonfinite == "raise":
                 function: Any = self.train_function
                 self.train_function = self._step.checked(function)
+
+    def _remake_train_function(self):
+        if self.train_function is not None:
+            self.make_train_function(force=True)
 
     def fit(
         self,
@@ -294,6 +304,52 @@ class MultiTaskModel(keras.Model):
         # A functional model is built, and `compile` has built the optimizer. Keras'
         # own version averages a batch over replicas, which fails on uneven ones.
         pass
+
+    # === Priorities ===
+
+    @property
+    def task_priorities(self) -> dict[str, float]:
+        """The priorities of the tasks, see `set_task_priorities`.
+
+        Raises:
+            ValueError: If the model is not compiled.
+        """
+        self._assert_compile_called("task_priorities")
+        values = array(self._step.state.priorities).tolist()
+        return dict(zip(self.task_names, values, strict=True))
+
+    def set_task_priorities(self, priorities: dict[str, float]) -> None:
+        """Changes what the tasks count for, between two steps of training.
+
+        A priority multiplies the task's fixed loss weight. A task of priority 0 is
+        switched off: for the others, the loss weighting and the balancer it is as if
+        no example had a label of it, and the variables that it does not share with a
+        task that is on keep their values, with what the optimizer remembers of them
+        (batch statistics still move; what `gradient_accumulation_steps` has collected
+        for them is lost if the task is off when the update comes). Its losses and
+        metrics of training are NaN in the logs; validation, and `val_loss`, know no
+        priorities.
+
+        All priorities are 1 after `compile`, and then cost nothing. They are saved
+        with the model, and changed without tracing the step again, but for the first
+        time. The callbacks `TaskSchedule`, `AlternatingTasks` and `TaskEarlyStopping`
+        of `keras_mtl.callbacks` set them.
+
+        Args:
+            priorities: Dict from task name to a number `>= 0`. Tasks that it does not
+                name keep theirs.
+
+        Raises:
+            ValueError: For an unknown task, a negative number, if no task is left
+                with a priority above 0, or if the model is not compiled.
+
+        Cost: A selection per variable that not all tasks share. The backward pass of
+            a task that is switched off is still made, of zeros.
+        """
+        self._assert_compile_called("set_task_priorities")
+        new = compiling.check_priorities(priorities, self.task_priorities)
+        if self._step.state.set_priorities(np.array(list(new.values()))):
+            self._remake_train_function()
 
     # === Logs ===
 
@@ -410,8 +466,8 @@ class MultiTaskModel(keras.Model):
 
     def load_own_variables(self, store: Any) -> None:
         # The file may hold the state of methods, which an uncompiled model leaves.
-        if self._step:
-            self._step.state.load(store)
+        if self._step and self._step.state.load(store):
+            self._remake_train_function()
 
 
 class BetweenEpochs(keras.callbacks.Callback):

@@ -34,6 +34,17 @@ class Reach:
         tasks = [set(positions) for positions in self.reached_shared]
         return np.array([[bool(t & set(g)) for t in tasks] for g in self.groups])
 
+    def tasks_of(self, variables: list) -> list[tuple[int, ...]]:
+        """Per variable, the positions of the tasks that reach it."""
+        reached = [
+            {id(v) for v in (*own, *(self.shared[i] for i in positions))}
+            for own, positions in zip(self.own, self.reached_shared, strict=True)
+        ]
+        return [
+            tuple(task for task, group in enumerate(reached) if id(v) in group)
+            for v in variables
+        ]
+
     @classmethod
     def of(cls, variables_by_task: dict[str, list], variables: list) -> "Reach":
         """Reach from the variables that each task's output depends on."""

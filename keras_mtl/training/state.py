@@ -63,6 +63,9 @@ class MethodState:
         self.step = _variable(0, "step", "int64")
         self.seed = _variable(random.randint(1, 2**31 - 1), "seed", "int64")
         self.loss_weights = _variable(np.ones(num_tasks), "loss_weights")
+        self.priorities = _variable(np.ones(num_tasks), "priorities")
+        # Whether the step reads them: until then it is as if they did not exist.
+        self.uses_priorities = False
         zeros = np.zeros(num_tasks)
         self.nonfinite_losses = _variable(zeros, "nonfinite_losses", "int64")
         self.nonfinite_gradients = _variable(zeros, "nonfinite_gradients", "int64")
@@ -99,6 +102,17 @@ class MethodState:
     def step_seed(self) -> StepSeed:
         """Random numbers of the current step."""
         return StepSeed(read(self.seed), read(self.step))
+
+    def set_priorities(self, values: np.ndarray) -> bool:
+        """Sets the priorities; returns whether steps made before do not read them."""
+        self.priorities.assign(values)
+        is_new = not self.uses_priorities and bool(np.any(values != 1))
+        self.uses_priorities |= is_new
+        return is_new
+
+    def switched_on(self) -> Tensor:
+        """Whether a task has a priority above 0."""
+        return read(self.priorities) > 0
 
     def by_group(self, state: State) -> list[State]:
         """A balancer's state for each group of variables."""
@@ -168,6 +182,7 @@ class MethodState:
             "step": self.step,
             "seed": self.seed,
             "loss_weights": self.loss_weights,
+            "priorities": self.priorities,
             "nonfinite_losses": self.nonfinite_losses,
             "nonfinite_gradients": self.nonfinite_gradients,
         }
@@ -191,15 +206,19 @@ class MethodState:
         for name, variable in self.named_variables().items():
             store[name] = array(variable)
 
-    def load(self, store: Any) -> None:
+    def load(self, store: Any) -> bool:
         """Reads back what `save` wrote; what another method wrote is left out.
 
         A variable that is not there, or has another shape, keeps its initial value,
         and a warning names the method that starts afresh.
+
+        Returns:
+            Whether steps made before do not read the priorities, see
+            `set_priorities`.
         """
         saved = set(store.keys())
         if not saved:
-            return
+            return False
         named = self.named_variables()
         fits = {n for n in named if n in saved and store[n].shape == named[n].shape}
         afresh = {".".join(n.split(".")[:2]) for n in set(named) - fits if "." in n}
@@ -213,6 +232,7 @@ class MethodState:
         for name in fits:
             if ".".join(name.split(".")[:2]) not in afresh:
                 named[name].assign(np.asarray(store[name]))
+        return self.set_priorities(array(self.priorities))
 
 
 def _variable(value, name, dtype=None, trainable=False):

@@ -37,6 +37,7 @@ class TrainingStep:
         loss_weights: Fixed weights, by task.
         multipliers: Factors of the learning rate, by trainable variable of the model,
             or `None`.
+        decay_multipliers: The same of the weight decay.
         reach: Which task reaches which variable.
         cut: Shared dense layers that all tasks pass backwards together.
         with_features: The model with the shared features as further outputs, where
@@ -55,6 +56,7 @@ class TrainingStep:
     options: BalancingOptions
     loss_weights: list[float]
     multipliers: list[float] | None
+    decay_multipliers: list[float] | None
     reach: Reach
     cut: list[keras.layers.Dense]
     with_features: keras.Model | None
@@ -103,6 +105,8 @@ class TrainingStep:
             outputs, features = self._forward(x)
             additional = self._additional_loss()
         batch = measure(self.tasks, outputs, y, sample_weight)
+        if self.state.uses_priorities:
+            batch = batch.among(self.state.switched_on())
         batch = dataclasses.replace(batch, features=features)
         seed = self.state.step_seed()
         loss_weights, update_methods = self._weigh(batch, seed, data)
@@ -129,6 +133,8 @@ class TrainingStep:
             )
         slopes = tape.gradient(objective, [batch.losses, *variables.values()])
         fixed = ops.convert_to_tensor(self.loss_weights, dtype=batch.losses.dtype)
+        if state.uses_priorities:
+            fixed *= tf.cast(read(state.priorities), fixed.dtype)
         loss_weights = tf.where(batch.active, slopes[0], tf.zeros_like(fixed)) * fixed
 
         def update():
@@ -318,6 +324,8 @@ class TrainingStep:
             model.optimizer,
             fused=self.balancer is not None,
             multipliers=self.multipliers,
+            decay_multipliers=self.decay_multipliers,
+            moving=self._moving(),
         ):
             distribution.apply_reduced_gradients(
                 model.optimizer, [combined.get(id(v)) for v in variables], variables
@@ -339,20 +347,51 @@ class TrainingStep:
                 value = tf.where(applied, value, read(variable))
             variable.assign(value)
 
+    def _moving(self):
+        """Per trainable variable, whether a task that is switched on reaches it.
+
+        `None` where that is sure: some task is always on.
+        """
+        if not self.state.uses_priorities:
+            return None
+        on = self.state.switched_on()
+        reaching = self.reach.tasks_of(self.model.trainable_variables)
+        moves: dict[tuple, Tensor] = {
+            tasks: tf.reduce_any(tf.gather(on, tasks))
+            for tasks in set(reaching)
+            if 0 < len(tasks) < len(self.tasks)
+        }
+        return [moves.get(tasks) for tasks in reaching]
+
     def _move_method_variables(self, slopes, applied):
-        """A step of the weighting's own variables, undone where not `applied`."""
+        """A step of the weighting's own variables.
+
+        Undone where not `applied`, and in the entries of tasks that are switched off.
+        """
         optimizer = self.state.optimizer
         variables = list(self.state.weighting_variables.values())
         touched = variables + optimizer.variables
-        if applied is not None:
-            before = [tf.identity(read(v)) for v in touched]
+        moved = self._moved(touched, applied)
+        before = [
+            None if m is None else tf.identity(read(v))
+            for m, v in zip(moved, touched, strict=True)
+        ]
         optimizer.learning_rate.assign(
             ops.cast(self.model.optimizer.learning_rate, optimizer.learning_rate.dtype)
         )
         distribution.apply_reduced_gradients(optimizer, slopes, variables)
-        if applied is not None:
-            for variable, value in zip(touched, before, strict=True):
-                variable.assign(tf.where(applied, read(variable), value))
+        for variable, m, value in zip(touched, moved, before, strict=True):
+            if m is not None:
+                variable.assign(tf.where(m, read(variable), value))
+
+    def _moved(self, variables, applied):
+        """Which entries of method variables keep their step; `None` for all."""
+        if not self.state.uses_priorities:
+            return [applied] * len(variables)
+        on = self.state.switched_on()
+        both = on if applied is None else on & applied
+        # A vector with one entry per task is the contract of weightings.
+        return [both if v.shape == on.shape else applied for v in variables]
 
     def _track(self, batch: Batch, outputs, total, additional, rows):
         """Updates the logs."""

@@ -17,6 +17,8 @@ def adjusted_update(
     *,
     fused: bool = False,
     multipliers: list[float] | None = None,
+    decay_multipliers: list[float] | None = None,
+    moving: list[Tensor | None] | None = None,
 ) -> Iterator[None]:
     """Changes how an optimizer updates a variable, within the block.
 
@@ -30,36 +32,61 @@ def adjusted_update(
             are not dense, are left to Keras.
         multipliers: A factor of the learning rate, weight decay included, for each of
             the variables that the optimizer was built with, in their order.
+        decay_multipliers: The same of the weight decay alone.
+        moving: For each of these variables a boolean scalar, whether it and what the
+            optimizer remembers of it change at all; `None` means that they do.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     kind = type(optimizer)
     fused = fused and _can_be_fused(optimizer)
-    if not fused and multipliers is None:
+    by_variable = (multipliers, decay_multipliers, moving)
+    changed = any(values is not None for values in by_variable)
+    if not fused and not changed:
         yield
         return
 
-    def factor(variable):
-        index = optimizer._get_variable_index(variable)
-        return 1.0 if multipliers is None else multipliers[index]
+    def entry(values, variable, otherwise=None):
+        if values is None:
+            return otherwise
+        return values[optimizer._get_variable_index(variable)]
 
     def update_step(gradient, variable, learning_rate):
-        if factor(variable) != 1.0:
-            learning_rate = learning_rate * factor(variable)
+        factor = entry(multipliers, variable, 1.0)
+        if factor != 1.0:
+            learning_rate = learning_rate * factor
         if fused and not isinstance(gradient, tf.IndexedSlices):
             _adam(optimizer, gradient, variable, learning_rate)
         else:
             kind.update_step(optimizer, gradient, variable, learning_rate)
 
+    def update_where_moving(gradient, variable, learning_rate):
+        moves = entry(moving, variable)
+        if moves is None:
+            update_step(gradient, variable, learning_rate)
+            return
+
+        def update():
+            update_step(gradient, variable, learning_rate)
+            return tf.constant(0)
+
+        tf.cond(moves, update, lambda: tf.constant(0))
+
     def apply_weight_decay(variables):
-        groups: dict[float, list] = {}
+        groups: dict[tuple, tuple] = {}
         for variable in variables:
-            groups.setdefault(factor(variable), []).append(variable)
-        for value, group in groups.items():
-            scaled: Any = _ScaledDecay(optimizer, value)
+            factor = entry(multipliers, variable, 1.0)
+            factor *= entry(decay_multipliers, variable, 1.0)
+            moves = entry(moving, variable)
+            group = groups.setdefault((factor, id(moves)), (factor, moves, []))
+            group[-1].append(variable)
+        for factor, moves, group in groups.values():
+            if moves is not None:
+                factor = factor * tf.cast(moves, keras.config.floatx())
+            scaled: Any = _ScaledDecay(optimizer, factor)
             kind._apply_weight_decay(scaled, group)
 
-    optimizer.update_step = update_step
-    if multipliers is not None:
+    optimizer.update_step = update_where_moving
+    if changed:
         optimizer._apply_weight_decay = apply_weight_decay
     try:
         yield

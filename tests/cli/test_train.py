@@ -16,6 +16,7 @@ from keras_mtl.callbacks import EpochBackup
 from keras_mtl.cli import parts
 from keras_mtl.cli.config import read_config
 from keras_mtl.cli.main import main
+from keras_mtl.utils.logs import by_task
 
 EXAMPLES = pathlib.Path(mtl.__file__).parents[1] / "examples"
 
@@ -321,7 +322,7 @@ def test_evaluate_of_an_unfinished_run_names_the_best_model(evaluate, tmp_path, 
 
 def test_logs_belong_to_the_longest_name():
     logs = {"loss": 1.0, "a_loss": 2.0, "a_b_loss": 3.0, "a_b_mae": float("nan")}
-    values = parts.by_task(logs, ["a", "a_b"])
+    values = by_task(logs, ["a", "a_b"])
     assert values["a"] == {"loss": 2.0}
     assert set(values["a_b"]) == {"loss", "mae"}
     assert "nan" in parts.results_table(values, "test")

@@ -185,3 +185,25 @@ def test_configuration_round_trip(part):
 def test_wrong_weight_of_the_corners():
     with pytest.raises(ValueError, match="Expected `l1_weight` to be a number >= 0"):
         mtl.heads.BoxLoss(l1_weight=-1)
+
+
+# === Classes ===
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_smoothed_indices_equal_keras_smoothed_distributions(share):
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 4, 9), rng.normal(size=(9, 4))
+    loss = mtl.heads.SmoothedCrossentropy(share, reduction=None, dtype="float64")
+    expected = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=share, reduction=None, dtype="float64"
+    )(np.eye(4)[labels], logits)
+    np.testing.assert_allclose(loss(labels, logits), expected, atol=1e-12)
+    task = mtl.Task("kind", mtl.heads.Classification(4), loss=loss)
+    copy = mtl.Task.from_config(json.loads(json.dumps(task.get_config())))
+    np.testing.assert_allclose(copy.loss(labels, logits), expected, rtol=1e-5)
+
+
+def test_a_share_above_one_is_an_error():
+    with pytest.raises(ValueError, match=r"`label_smoothing`.*1\.5"):
+        mtl.heads.SmoothedCrossentropy(1.5)

@@ -221,6 +221,40 @@ def test_the_update_is_scaled(name, balancer, float64):
         )
 
 
+@pytest.mark.parametrize("balancer", [None, "pcgrad"])
+def test_the_weight_decay_of_parts(balancer, float64):
+    """Beside a learning rate of its own; the rest of the update stays."""
+    model = model_of()
+    start = model.get_weights()
+    changes = []
+    for decays in (None, {"backbone": 0.0, "kind": 3.0, "size": 1.0}):
+        model.set_weights(start)
+        model.compile(
+            keras.optimizers.AdamW(0.1, weight_decay=0.5),
+            balancer=balancer,
+            learning_rate_multipliers={"kind": 0.5},
+            weight_decay_multipliers=decays,
+        )
+        changes.append(steps_of(model))
+    before = dict(zip([v.path for v in model.weights], start, strict=True))
+    for path, change in changes[0].items():
+        factor, rate = 0.0, 0.1
+        if path.startswith("kind_"):
+            factor, rate = 3.0, 0.05
+        elif path.startswith("size_"):
+            factor = 1.0
+        more = -rate * 0.5 * (factor - 1.0) * before[path]
+        np.testing.assert_allclose(changes[1][path], change + more, atol=1e-12)
+
+
+def test_a_weight_decay_of_parts_needs_one():
+    model = model_of()
+    with error_with(ValueError, "`weight_decay_multipliers`", "SGD", "None"):
+        model.compile("sgd", weight_decay_multipliers={"kind": 0.0})
+    with error_with(ValueError, "`weight_decay_multipliers`", "['body']"):
+        model.compile("adamw", weight_decay_multipliers={"body": 0.0})
+
+
 def test_equals_an_optimizer_per_part(float64):
     """Several steps of Adam, against Keras' own with one learning rate each."""
     model, other = model_of(), model_of()

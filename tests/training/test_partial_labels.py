@@ -26,7 +26,7 @@ def train(model, x, y, epochs=3, **compile_arguments):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("how", ["nan", "absent", "mask", "weight"])
+@pytest.mark.parametrize("how", ["nan", "absent", "mask", "weight", "priority"])
 def test_a_task_without_labels_is_as_if_it_were_not_there(method, how, float64):
     """The last task has no label: the others train as in a model without it."""
     x, y = problems.data()
@@ -46,6 +46,8 @@ def test_a_task_without_labels_is_as_if_it_were_not_there(method, how, float64):
     before = problems.weights(model)
     keras.utils.set_random_seed(5)
     model.compile(keras.optimizers.Adam(0.02), **METHODS[method])
+    if how == "priority":
+        model.set_task_priorities({"sold": 0.0})
     logs = model.fit(
         x, y, sample_weight=weights, batch_size=16, epochs=3, shuffle=False, verbose=0
     ).history
