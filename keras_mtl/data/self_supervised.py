@@ -119,9 +119,9 @@ def masking(
 
     Example:
     >>> data = tf.data.Dataset.from_tensors((tf.constant([[5.0, 6.0, 7.0]]), {}))
-    >>> x, y = next(iter(masking(data, share=0.5, seed=3)))
+    >>> x, y = next(iter(masking(data, share=1.0)))
     >>> x.numpy().tolist(), y["hidden"].numpy().tolist()
-    ([[0.0, 0.0, 7.0]], [[5.0, 6.0, nan]])
+    ([[0.0, 0.0, 0.0]], [[5.0, 6.0, 7.0]])
 
     Reference:
         - [He et al., 2022](https://arxiv.org/abs/2111.06377), section 3, for images;
@@ -194,7 +194,6 @@ def _with_clean(dataset, corrupted, name, feature, seed, epoch):
 
     `corrupted(clean, seed) -> (input, label)`.
     """
-
     inputs, labels = check_pairs(dataset)
     check_input(inputs, feature)
     if name in labels:

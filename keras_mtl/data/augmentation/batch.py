@@ -1,7 +1,7 @@
 """A batch of images with the labels that follow them, and the contract of changes."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -46,7 +46,7 @@ class Batch:
                 )
         return dataclasses.replace(moved, image=image, labels=labels)
 
-    def changed(self, function) -> "Batch":
+    def changed(self, function: Callable[[Target, Tensor], Tensor]) -> "Batch":
         """The batch with labels `function(target, label)`."""
         labels = {
             name: function(self.targets[name], value)
@@ -54,7 +54,7 @@ class Batch:
         }
         return dataclasses.replace(self, labels=labels)
 
-    def unlabelled(self, names: Iterable[str], where: Tensor) -> "Batch":
+    def unlabelled(self, names: Sequence[str], where: Tensor) -> "Batch":
         """The batch without some examples' labels of the named tasks."""
         check_keys("unlabel", names, list(self.labels))
         labels = {

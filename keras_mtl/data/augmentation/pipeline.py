@@ -60,6 +60,9 @@ def augment(
         ValueError: If a label has no kind or a kind no label, or shapes or dtypes
             cannot be right.
 
+    Cost: on the CPU, in the input pipeline. Images and maps are sampled once for each
+    run of motions.
+
     Example:
     >>> from keras_mtl.data.augmentation import Flip
     >>> x = tf.reshape(tf.range(8.0), (1, 2, 4, 1))
@@ -118,7 +121,7 @@ def _kinds(labels, targets, mirrored_tasks):
     names = list(labels)
     kinds = {name: registry.get(target) for name, target in targets.items()}
     check_keys("targets", kinds, names)
-    for name in set(names) - set(kinds):
+    for name in sorted(set(names) - set(kinds)):
         label = name.removesuffix(MASK_SUFFIX)
         if label == name or label not in names:
             raise ValueError(

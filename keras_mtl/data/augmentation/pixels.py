@@ -29,7 +29,11 @@ class Pixels(Transform):
     function: Callable[[Tensor, Tensor], Tensor]
 
     def apply(self, batch: Batch, seed: Tensor) -> Batch:
-        seeds = tf.map_fn(lambda row: fold(seed, row), tf.range(batch.size), seed.dtype)
+        seeds = tf.map_fn(
+            lambda row: fold(seed, row),
+            tf.range(batch.size),
+            fn_output_signature=seed.dtype,
+        )
         image = tf.map_fn(
             lambda pair: self.function(*pair),
             (batch.image, seeds),
