@@ -12,3 +12,6 @@ __all__ = [
     "TaskSchedule",
     "TaskTensorBoard",
 ]
+from keras_mtl.callbacks.pseudo_labels import PseudoLabels
+
+__all__ = ["EpochBackup", "PseudoLabels", "TaskTensorBoard"]

@@ -4,7 +4,19 @@ The builders are registered by `import keras_mtl.data.datasets`, which is separa
 because it imports `tensorflow_datasets`.
 """
 
+from keras_mtl.data import augmentation, self_supervised
+from keras_mtl.data.augmentation import augment
 from keras_mtl.data.distillation import distilled
 from keras_mtl.data.pipelines import EpochOrder, epoch_batches, pairs
+from keras_mtl.data.seeding import seeded_map
 
 __all__ = ["EpochOrder", "distilled", "epoch_batches", "pairs"]
+__all__ = [
+    "EpochOrder",
+    "augment",
+    "augmentation",
+    "epoch_batches",
+    "pairs",
+    "seeded_map",
+    "self_supervised",
+]
