@@ -122,7 +122,7 @@ def split_templates(intents: list[str]) -> dict[str, list[int]]:
     Example:
 
     >>> split_templates(["pause"] * 2 + ["state"])
-    {'train': [1, 2], 'validation': [], 'test': [0]}
+    {'train': [0, 2], 'validation': [], 'test': [1]}
     """
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for number, intent in enumerate(sorted(set(intents))):
