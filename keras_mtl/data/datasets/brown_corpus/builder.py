@@ -49,11 +49,10 @@ character (headlines, titles and cited words; second part of a contraction; its 
 what then stands for fewer than 1,000 tokens of the corpus is "other".
 `keras_mtl.data.datasets.brown_corpus.simple_tag` does it.
 
-Leaks and limits: the genre of a single sentence is often a guess, and the documents
-differ more than the genres, so the accuracy on new documents is far below that on new
-sentences of known documents. Some documents are pieces of one book or paper. Genres
-are uneven: 80 documents are "learned", 6 "science_fiction". The threshold of 1,000 was
-counted on the whole corpus.
+Leaks and limits: the genre of a single sentence is often a guess. Sentences of one
+document are about one matter, so a random split of the sentences would tell the genre
+by the document. Genres are uneven: 80 documents are "learned", 6 "science_fiction". The
+threshold of 1,000 was counted on the whole corpus.
 """
 
 _CITATION = """\

@@ -60,8 +60,8 @@ a single template, which is in train, and eight have two, one of them in test.
 "template" is its number.
 
 Leaks and limits: templates of one intent differ in few words and use the same rules and
-lists, so test scores are far above those on what people say. Sentences may make no
-sense (to lock a kettle). Intents are as uneven as their templates: 122 for GetState.
+lists, so test scores say little about what people say. Sentences may make no sense (to
+lock a kettle). Intents are as uneven as their templates: 122 for GetState.
 """
 
 _CITATION = """\

@@ -36,12 +36,11 @@ Labels: "activity" has the shape (30,), in the order of
 concentration in nanomolar, so more is stronger; NaN is not measured. A target has 615
 to 3,657 labels.
 
-Leaks and limits: molecules come in series of near relatives from one paper, which a
-random split puts on both sides, so test errors are lower than for a new series; compare
-models with each other. The set was made for activity cliffs, near relatives of unlike
-activity. The files hold no stereochemistry but for 9 molecules, and 38 pairs differ in
-nothing else; both of a pair may be in different splits. Measurements of different
-laboratories differ by half a unit or so.
+Leaks and limits: molecules come in series of near relatives, which a random split puts
+on both sides, so test errors are lower than for a new series; compare models with each
+other. The set was made for activity cliffs, near relatives of unlike activity. 38 pairs
+of molecules differ in the marks of their stereochemistry only; both of a pair may be in
+different splits. The measurements come from many laboratories.
 """
 
 _CITATION = """\

@@ -28,19 +28,20 @@ usually quoted as CC BY-SA 3.0.
 How it is made: as by Sener and Koltun (2018), the left digit lies at the rows and
 columns 0 to 27 and the right one at 6 to 33; where they meet, the brighter pixel stays.
 They then shrink the image to 28x28; here it keeps its 36x36, as in the set of Lin et
-al. (2019), whose exact placement is not published. Every digit is the left one once
-(twice in train), and its partner is drawn at random. The two classes are independent.
+al. (2019), whose repository does not say where the digits lie. Every digit is the left
+one once (twice in train), and its partner is drawn at random. The two classes are
+independent.
 
 Splits: by source digit, before anything is pasted: train has pairs of MNIST's first
 50,000 training digits, validation of its last 10,000, test of its 10,000 test digits.
 "left_source" and "right_source" are the rows of the digits, test digits after the
 60,000 of training; no row is in two splits.
 
-Leaks and limits: a digit is in three to four train images on average, so the 100,000
-are not independent, and the test split says something about 10,000 digits. The writers
-of MNIST's test digits are not those of its training digits, while train and validation
-may share writers. "left_source" and "right_source" identify the digits; do not use them
-as inputs.
+Leaks and limits: a digit is in four train images on average, so the 100,000 are not
+independent, and the test split says something about 10,000 digits. The writers of
+MNIST's test digits are not those of its training digits, while train and validation may
+share writers. "left_source" and "right_source" identify the digits; do not use them as
+inputs.
 """
 
 _CITATION = """\
