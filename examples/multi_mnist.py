@@ -6,7 +6,7 @@ per digit stand equal weights and methods of loss weighting and gradient balanci
 the same batches and rate. Every run keeps the epoch that is best on validation, whose
 digits are in no training image.
 
-    python examples/multi_mnist.py                  the table, many hours on one core
+    python examples/multi_mnist.py                  the table, three hours on one core
     python examples/multi_mnist.py --seeds 1
     python examples/multi_mnist.py --smoke          a few steps: does it run?
 """
@@ -31,7 +31,7 @@ SPLITS = ("train", "validation", "test")
 TASKS = ("left", "right")
 BATCH_SIZE = 256
 LEARNING_RATE = 2e-3
-EPOCHS = 30
+EPOCHS = 20
 # Name of the row: architecture and what `compile` is given.
 ROWS = {
     "single-task": ("single", {}),
