@@ -33,9 +33,10 @@ smoke: venv
 	$(BIN)/keras-mtl export verify build/smoke/digits
 	$(BIN)/python examples/toy_landscapes.py --smoke --output build/smoke/toys.png
 	$(BIN)/python examples/mmoe_synthetic.py --smoke --output build/smoke/mmoe.png
-	for recipe in census_income womens_clothing movielens river_flow scenes digits_sharing continual_digits; do \
+	for recipe in census_income womens_clothing movielens river_flow scenes digits_sharing \
+			continual_digits molecule_ace multi_mnist; do \
 		$(BIN)/python examples/$$recipe.py --smoke --runs build/smoke/$$recipe || exit 1; done
-	for script in step_time method_time toy_steps experts trace_time; do \
+	for script in step_time method_time toy_steps experts trace_time missing_labels; do \
 		$(BIN)/python benchmarks/$$script.py --quick || exit 1; done
 
 clean:

@@ -31,7 +31,7 @@ def main(case: str, variant: str) -> None:
     """Builds, warms up, then answers commands until the input ends."""
     imported = peak_megabytes()
     model = workloads.compiled(case, variant)
-    data = workloads.batches(case)
+    data = workloads.batches(case, variant)
     cpu_seconds(model, data, _SHORT)  # traces
     rough = cpu_seconds(model, data, 4) / 4
     print(json.dumps({"rough": rough}), flush=True)

@@ -49,6 +49,12 @@ EXPERTS = {
 }
 
 
+# Of `missing_labels.py`: kinds of labels, and the part of them that is there.
+LABELS = ("regression", "classes")
+LABELLED = 0.05
+_NUM_CLASSES, _NONE = 10, -1
+
+
 class ExpertsInLoop(keras.layers.Layer):
     """Dense layers, one expert after the other, in place of an `ExpertBank`."""
 
@@ -97,6 +103,35 @@ def experts_model(case: str, variant: str, tasks: list) -> keras.Model:
     net = mtl.backbones.MLP(input_shape=(columns,), units=())
     kind = MMoEInLoop if variant == "loop" else mtl.architectures.MMoE
     return mtl.build_model(net, tasks, architecture=kind(NUM_EXPERTS, units=units))
+
+
+def labels_model(case: str, variant: str) -> keras.Model:
+    """The MLP on tasks whose labels are all there, or mostly missing."""
+    name, num_tasks = parts(case)
+    labels, _, balancer = variant.partition("+")
+    if name == "regression":  # NaN is no label
+        head, missing = mtl.heads.Regression(), None
+    else:
+        head = mtl.heads.Classification(_NUM_CLASSES)
+        missing = _NONE if labels == "missing" else None
+    tasks = [
+        mtl.Task(f"task_{index}", head, missing=missing, metrics=[])
+        for index in range(num_tasks)
+    ]
+    model = mtl.build_model(mlp(), tasks)
+    model.compile("adam", balancer=balancer or None)
+    return model
+
+
+def some_labels(rng, case: str, variant: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Random labels of one task, of which most are missing if the variant says so."""
+    if parts(case)[0] == "classes":
+        labels, none = rng.integers(0, _NUM_CLASSES, shape).astype("int32"), _NONE
+    else:
+        labels, none = rng.standard_normal(shape).astype("float32"), np.nan
+    if variant.startswith("missing"):
+        labels[rng.random(shape) >= LABELLED] = none
+    return labels
 
 
 BACKBONES = {"mlp": (mlp, 256), "cnn": (cnn, 64), "transformer": (transformer, 32)}
@@ -151,6 +186,8 @@ def compiled(case: str, variant: str) -> keras.Model:
     """The compiled model of a variant; all variants have the same layers."""
     name, num_tasks = parts(case)
     keras.utils.set_random_seed(0)
+    if name in LABELS:
+        return labels_model(case, variant)
     tasks = [
         mtl.Task(f"task_{index}", mtl.heads.Regression(1), metrics=[])
         for index in range(num_tasks)
@@ -186,21 +223,24 @@ def compiled(case: str, variant: str) -> keras.Model:
     return model
 
 
-def batches(case: str) -> tf.data.Dataset:
-    """The same batches again and again, from memory, for every variant."""
+def batches(case: str, variant: str) -> tf.data.Dataset:
+    """The same batches again and again, from memory; variants differ in labels only."""
     name, num_tasks = parts(case)
     rng = np.random.default_rng(0)
     if name in EXPERTS:
         inputs, batch = keras.Input((EXPERTS[name][0],)), 256
     else:
-        make, batch = BACKBONES[name]
+        make, batch = BACKBONES["mlp" if name in LABELS else name]
         inputs = make().input
     shape = (_BATCHES, batch, *inputs.shape[1:])
     x = rng.standard_normal(shape).astype("float32")
     if inputs.dtype == "int32":
         x = rng.integers(0, 1000, shape).astype("int32")
-    y = {
-        f"task_{index}": rng.standard_normal((_BATCHES, batch, 1)).astype("float32")
-        for index in range(num_tasks)
-    }
+    y = {}
+    for index in range(num_tasks):
+        if name in LABELS:
+            y[f"task_{index}"] = some_labels(rng, case, variant, (*shape[:2], 1))
+        else:
+            values = rng.standard_normal((_BATCHES, batch, 1))
+            y[f"task_{index}"] = values.astype("float32")
     return tf.data.Dataset.from_tensor_slices((x, y)).cache().repeat()

@@ -173,7 +173,7 @@ def compare(rows, tasks, seeds, results, train, group=""):
                 numbers = results.get(key, lambda options=options: train(*options))
                 for name, value in numbers.items():
                     added = name in ("parameters", "seconds")
-                    together[name] = value + (together.get(name, 0) if added else 0)
+                    together[name] = value + together.get(name, 0) if added else value
             found.setdefault(row, []).append(together)
             bar.update()
     return found

