@@ -2,16 +2,15 @@
 
 from keras_mtl.callbacks.early_stopping import TaskEarlyStopping
 from keras_mtl.callbacks.epoch_backup import EpochBackup
+from keras_mtl.callbacks.pseudo_labels import PseudoLabels
 from keras_mtl.callbacks.schedules import AlternatingTasks, TaskSchedule
 from keras_mtl.callbacks.tensorboard import TaskTensorBoard
 
 __all__ = [
     "AlternatingTasks",
     "EpochBackup",
+    "PseudoLabels",
     "TaskEarlyStopping",
     "TaskSchedule",
     "TaskTensorBoard",
 ]
-from keras_mtl.callbacks.pseudo_labels import PseudoLabels
-
-__all__ = ["EpochBackup", "PseudoLabels", "TaskTensorBoard"]

@@ -10,11 +10,11 @@ from keras_mtl.data.distillation import distilled
 from keras_mtl.data.pipelines import EpochOrder, epoch_batches, pairs
 from keras_mtl.data.seeding import seeded_map
 
-__all__ = ["EpochOrder", "distilled", "epoch_batches", "pairs"]
 __all__ = [
     "EpochOrder",
     "augment",
     "augmentation",
+    "distilled",
     "epoch_batches",
     "pairs",
     "seeded_map",
