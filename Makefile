@@ -36,7 +36,7 @@ smoke: venv
 	for recipe in census_income womens_clothing movielens river_flow scenes digits_sharing \
 			continual_digits molecule_ace multi_mnist; do \
 		$(BIN)/python examples/$$recipe.py --smoke --runs build/smoke/$$recipe || exit 1; done
-	for script in step_time method_time toy_steps experts trace_time missing_labels; do \
+	for script in step_time method_time toy_steps experts trace_time missing_labels mixing; do \
 		$(BIN)/python benchmarks/$$script.py --quick || exit 1; done
 
 clean:

@@ -2,6 +2,7 @@
 
 from keras_mtl.callbacks.early_stopping import TaskEarlyStopping
 from keras_mtl.callbacks.epoch_backup import EpochBackup
+from keras_mtl.callbacks.loss_driven_rates import LossDrivenRates
 from keras_mtl.callbacks.pseudo_labels import PseudoLabels
 from keras_mtl.callbacks.schedules import AlternatingTasks, TaskSchedule
 from keras_mtl.callbacks.tensorboard import TaskTensorBoard
@@ -9,6 +10,7 @@ from keras_mtl.callbacks.tensorboard import TaskTensorBoard
 __all__ = [
     "AlternatingTasks",
     "EpochBackup",
+    "LossDrivenRates",
     "PseudoLabels",
     "TaskEarlyStopping",
     "TaskSchedule",

@@ -1,4 +1,4 @@
-"""Data: pipelines that survive a restart, data packages, TFDS builders.
+"""Data: pipelines that survive a restart, mixtures, data packages, TFDS builders.
 
 The builders are registered by `import keras_mtl.data.datasets`, which is separate
 because it imports `tensorflow_datasets`.
@@ -7,15 +7,20 @@ because it imports `tensorflow_datasets`.
 from keras_mtl.data import augmentation, self_supervised
 from keras_mtl.data.augmentation import augment
 from keras_mtl.data.distillation import distilled
+from keras_mtl.data.mixing import TaskMixture, mix
 from keras_mtl.data.pipelines import EpochOrder, epoch_batches, pairs
+from keras_mtl.data.rates import AnnealedTemperature
 from keras_mtl.data.seeding import seeded_map
 
 __all__ = [
+    "AnnealedTemperature",
     "EpochOrder",
+    "TaskMixture",
     "augment",
     "augmentation",
     "distilled",
     "epoch_batches",
+    "mix",
     "pairs",
     "seeded_map",
     "self_supervised",
