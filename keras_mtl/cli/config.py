@@ -11,9 +11,15 @@ from typing import Any
 
 import yaml
 
-from keras_mtl.cli.config_errors import ConfigError, Source, at, check_keys
-from keras_mtl.cli.config_file import COMPONENT_KEYS, change, read_file
 from keras_mtl.utils.checks import check_count
+from keras_mtl.utils.config_errors import ConfigError, Source, at, check_keys
+from keras_mtl.utils.config_file import COMPONENT_KEYS, change, read_file
+from keras_mtl.utils.config_sections import (
+    check_mapping,
+    count_at,
+    parse_section,
+    string_at,
+)
 
 _SPLITS = ("train", "validation", "test")
 
@@ -39,7 +45,7 @@ class DataConfig:
     buffer_size: int | None = None
 
     def __post_init__(self):
-        _string("dataset", self.dataset)
+        string_at("dataset", self.dataset)
         with at("inputs"):
             names = self.inputs if isinstance(self.inputs, list) else [self.inputs]
             if not names or not all(isinstance(name, str) for name in names):
@@ -47,16 +53,16 @@ class DataConfig:
                     "Expected `inputs` to be the name of a feature, or a list of "
                     f"names. Received: inputs={self.inputs!r}"
                 )
-        _count("batch_size", self.batch_size)
+        count_at("batch_size", self.batch_size)
         if self.buffer_size is not None:
-            _count("buffer_size", self.buffer_size)
+            count_at("buffer_size", self.buffer_size)
         with at("splits"):
-            splits = _mapping("splits", self.splits)
+            splits = check_mapping("splits", self.splits)
             check_keys("splits", splits, _SPLITS)
             splits = dict(zip(_SPLITS, _SPLITS, strict=True)) | splits
             for name, split in splits.items():
                 if split is not None or name == "train":
-                    _string(name, split)
+                    string_at(name, split)
             object.__setattr__(self, "splits", splits)
 
 
@@ -87,7 +93,7 @@ class TaskConfig:
     feature: str | None = None
 
     def __post_init__(self):
-        _string("name", self.name)
+        string_at("name", self.name)
         _normalise(self, "head", required=True)
         _normalise(self, "loss")
         if self.metrics is not None:
@@ -138,11 +144,13 @@ class CompileConfig:
         _normalise(self, "balancer")
         if self.balancing is not None:
             with at("balancing"):
-                _mapping("balancing", self.balancing)
+                check_mapping("balancing", self.balancing)
         if self.learning_rate_multipliers is not None:
             with at("learning_rate_multipliers"):
-                _mapping("learning_rate_multipliers", self.learning_rate_multipliers)
-        _count("steps_per_execution", self.steps_per_execution)
+                check_mapping(
+                    "learning_rate_multipliers", self.learning_rate_multipliers
+                )
+        count_at("steps_per_execution", self.steps_per_execution)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,9 +169,9 @@ class FitConfig:
     verbose: int | str = "auto"
 
     def __post_init__(self):
-        _count("epochs", self.epochs)
+        count_at("epochs", self.epochs)
         if self.steps_per_epoch is not None:
-            _count("steps_per_epoch", self.steps_per_epoch)
+            count_at("steps_per_epoch", self.steps_per_epoch)
         with at("verbose"):
             if self.verbose not in ("auto", 0, 1, 2):
                 raise ValueError(
@@ -206,7 +214,7 @@ class Config:
     )
 
     def __post_init__(self):
-        _string("name", self.name)
+        string_at("name", self.name)
         with at("name"):
             if not self.name or "/" in self.name:
                 raise ValueError(
@@ -226,7 +234,7 @@ class Config:
                 raise ValueError(
                     f"Expected `seed` to be below 2**32. Received: seed={self.seed}"
                 )
-        _string("dtype_policy", self.dtype_policy)
+        string_at("dtype_policy", self.dtype_policy)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values; `None` is left out, defaults are in."""
@@ -277,23 +285,9 @@ def read_config(file: str | os.PathLike, settings: Sequence[str] = ()) -> Config
     source = Source(file, lines)
     try:
         with at():
-            return _parsed(Config, tree, {"source": source})
+            return parse_section(Config, tree, name="the file", more={"source": source})
     except ConfigError as error:
         raise source.located(error) from error
-
-
-def _parsed(cls, tree, more=None):
-    """A section from its dict; unknown and missing keys are errors."""
-    fields = [f for f in dataclasses.fields(cls) if f.name not in (more or {})]
-    name = cls.__name__.removesuffix("Config").lower() or "the file"
-    _mapping(name, tree)
-    check_keys(name, tree, [field.name for field in fields])
-    for field in fields:
-        default = field.default, field.default_factory
-        if tree.get(field.name) is None and set(default) == {dataclasses.MISSING}:
-            raise ValueError(f"Expected `{name}` to have the key `{field.name}`")
-    given = {key: value for key, value in tree.items() if value is not None}
-    return cls(**given, **(more or {}))
 
 
 def _plain(section):
@@ -310,7 +304,7 @@ def _section(owner, name, cls):
     value = getattr(owner, name)
     if not isinstance(value, cls):
         with at(name):
-            object.__setattr__(owner, name, _parsed(cls, value))
+            object.__setattr__(owner, name, parse_section(cls, value, name=name))
 
 
 def _tasks(tasks):
@@ -320,7 +314,7 @@ def _tasks(tasks):
     for index, task in enumerate(tasks):
         with at(index):
             if not isinstance(task, TaskConfig):
-                task = _parsed(TaskConfig, task)
+                task = parse_section(TaskConfig, task, name="task")
             parsed.append(task)
     return tuple(parsed)
 
@@ -357,26 +351,5 @@ def _component(name, value):
     check_keys(name, value, COMPONENT_KEYS)
     config = value.get("config")
     with at("config"):
-        config = {} if config is None else _mapping("config", config)
+        config = {} if config is None else check_mapping("config", config)
     return {**value, "config": config}
-
-
-def _mapping(name, value):
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            f"Expected `{name}` to be keys and values. Received: {name}={value!r}"
-        )
-    return value
-
-
-def _string(name, value):
-    with at(name):
-        if not isinstance(value, str):
-            raise ValueError(
-                f"Expected `{name}` to be a string. Received: {name}={value!r}"
-            )
-
-
-def _count(name, value):
-    with at(name):
-        check_count(name, value)

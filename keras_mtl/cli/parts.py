@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_mtl import architectures, backbones, balancers, data, heads, weightings
 from keras_mtl.cli.config import CompileConfig, Config, DataConfig, TaskConfig
-from keras_mtl.cli.config_errors import at, check_keys, nearest
 from keras_mtl.plots.tables import comparison_table, text_table
 from keras_mtl.task import Task
 from keras_mtl.training import BalancingOptions, MultiTaskModel, build_model
+from keras_mtl.utils.config_errors import at, check_keys, nearest
 
 _ALL = "(all)"
 

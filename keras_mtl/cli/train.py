@@ -6,7 +6,7 @@ import glob
 import os
 
 from keras_mtl.cli.config import Config, read_config
-from keras_mtl.cli.config_errors import ConfigError, at
+from keras_mtl.utils.config_errors import ConfigError, at
 
 _EXAMPLE = """\
 The run leaves in RUN_DIR: config.yaml (with every change and default), event files for
