@@ -26,33 +26,44 @@ _SPLITS = ("train", "validation", "test")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What to train on: a dataset of `tensorflow_datasets`.
+    """What to train on: a dataset of `tensorflow_datasets`, or one's own files.
 
     Args:
         dataset: Name for `tfds.load`.
+        schema: Instead of `dataset`: a schema file, see `keras_mtl.data.read_schema`.
+            Its path is relative to the working folder.
+        skip_bad_rows: Leave out bad rows of one's own files, instead of stopping.
         inputs: Name of the input feature, or a list of names for a dict of inputs.
+            Default: `image` of a dataset, all inputs of a schema.
         batch_size: Number of examples of a (global) batch.
         splits: `train`, `validation` and `test`, as TFDS splits such as
-            `"train[:90%]"`. `null` for validation: there is none.
+            `"train[:90%]"`, or names of splits of the schema. `null` for validation:
+            there is none.
         buffer_size: `null` keeps the training examples in memory; a number streams
             them, and shuffles in pieces of so many.
     """
 
-    dataset: str
-    inputs: str | list[str] = "image"
+    dataset: str | None = None
+    schema: str | None = None
+    skip_bad_rows: bool = False
+    inputs: str | list[str] | None = None
     batch_size: int = 64
     splits: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     buffer_size: int | None = None
 
     def __post_init__(self):
-        string_at("dataset", self.dataset)
-        with at("inputs"):
-            names = self.inputs if isinstance(self.inputs, list) else [self.inputs]
-            if not names or not all(isinstance(name, str) for name in names):
-                raise ValueError(
-                    "Expected `inputs` to be the name of a feature, or a list of "
-                    f"names. Received: inputs={self.inputs!r}"
-                )
+        if (self.dataset is None) == (self.schema is None):
+            raise ValueError(
+                "Expected `data` to have one of the keys `dataset` and `schema`. "
+                f"Received: dataset={self.dataset!r}, schema={self.schema!r}"
+            )
+        for name in ("dataset", "schema"):
+            if getattr(self, name) is not None:
+                string_at(name, getattr(self, name))
+        if self.dataset is not None and self.inputs is None:
+            object.__setattr__(self, "inputs", "image")
+        if self.inputs is not None:
+            self._check_inputs()
         count_at("batch_size", self.batch_size)
         if self.buffer_size is not None:
             count_at("buffer_size", self.buffer_size)
@@ -64,6 +75,15 @@ class DataConfig:
                 if split is not None or name == "train":
                     string_at(name, split)
             object.__setattr__(self, "splits", splits)
+
+    def _check_inputs(self):
+        with at("inputs"):
+            names = self.inputs if isinstance(self.inputs, list) else [self.inputs]
+            if not names or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    "Expected `inputs` to be the name of a feature, or a list of "
+                    f"names. Received: inputs={self.inputs!r}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

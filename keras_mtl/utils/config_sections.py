@@ -39,13 +39,13 @@ def parse_section(
     return cls(**given, **more)
 
 
-def check_mapping(name: str, value: Any) -> Mapping:
-    """Returns `value`, a dict."""
+def check_mapping(name: str, value: Any) -> dict:
+    """A dict of the keys and values in `value`."""
     if not isinstance(value, Mapping):
         raise ValueError(
             f"Expected `{name}` to be keys and values. Received: {name}={value!r}"
         )
-    return value
+    return dict(value)
 
 
 def string_at(name: str, value: Any) -> None:
