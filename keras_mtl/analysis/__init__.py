@@ -1,6 +1,11 @@
-"""What can be learnt from a model, and from a training run, finished or not."""
+"""What can be learnt from data, from a model, and from a run, finished or not."""
 
 from keras_mtl.analysis.flops import forward_flops, training_flops
+from keras_mtl.analysis.relevance import (
+    LabelledRows,
+    RelevanceReport,
+    task_relevance,
+)
 from keras_mtl.analysis.runs import Run, read_run, run_figure, values_table
 from keras_mtl.analysis.sharing import SharingReport, sharing_report
 from keras_mtl.analysis.transfer import TransferReport, transfer_report
@@ -8,6 +13,8 @@ from keras_mtl.training.engine import EngineReport, engine_report
 
 __all__ = [
     "EngineReport",
+    "LabelledRows",
+    "RelevanceReport",
     "Run",
     "SharingReport",
     "TransferReport",
@@ -16,6 +23,7 @@ __all__ = [
     "read_run",
     "run_figure",
     "sharing_report",
+    "task_relevance",
     "training_flops",
     "transfer_report",
     "values_table",

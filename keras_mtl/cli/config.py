@@ -11,35 +11,72 @@ from typing import Any
 
 import yaml
 
-from keras_mtl.cli.config_errors import ConfigError, Source, at, check_keys
-from keras_mtl.cli.config_file import COMPONENT_KEYS, change, read_file
 from keras_mtl.utils.checks import check_count
+from keras_mtl.utils.config_errors import ConfigError, Source, at, check_keys
+from keras_mtl.utils.config_file import COMPONENT_KEYS, change, read_file
+from keras_mtl.utils.config_sections import (
+    check_mapping,
+    count_at,
+    parse_section,
+    string_at,
+)
 
 _SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What to train on: a dataset of `tensorflow_datasets`.
+    """What to train on: a dataset of `tensorflow_datasets`, or one's own files.
 
     Args:
         dataset: Name for `tfds.load`.
+        schema: Instead of `dataset`: a schema file, see `keras_mtl.data.read_schema`.
+            Its path is relative to the working folder.
+        skip_bad_rows: Leave out bad rows of one's own files, instead of stopping.
         inputs: Name of the input feature, or a list of names for a dict of inputs.
+            Default: `image` of a dataset, all inputs of a schema.
         batch_size: Number of examples of a (global) batch.
         splits: `train`, `validation` and `test`, as TFDS splits such as
-            `"train[:90%]"`. `null` for validation: there is none.
+            `"train[:90%]"`, or names of splits of the schema. `null` for validation:
+            there is none.
         buffer_size: `null` keeps the training examples in memory; a number streams
             them, and shuffles in pieces of so many.
     """
 
-    dataset: str
-    inputs: str | list[str] = "image"
+    dataset: str | None = None
+    schema: str | None = None
+    skip_bad_rows: bool = False
+    inputs: str | list[str] | None = None
     batch_size: int = 64
     splits: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     buffer_size: int | None = None
 
     def __post_init__(self):
-        _string("dataset", self.dataset)
+        if (self.dataset is None) == (self.schema is None):
+            raise ValueError(
+                "Expected `data` to have one of the keys `dataset` and `schema`. "
+                f"Received: dataset={self.dataset!r}, schema={self.schema!r}"
+            )
+        for name in ("dataset", "schema"):
+            if getattr(self, name) is not None:
+                string_at(name, getattr(self, name))
+        if self.dataset is not None and self.inputs is None:
+            object.__setattr__(self, "inputs", "image")
+        if self.inputs is not None:
+            self._check_inputs()
+        count_at("batch_size", self.batch_size)
+        if self.buffer_size is not None:
+            count_at("buffer_size", self.buffer_size)
+        with at("splits"):
+            splits = check_mapping("splits", self.splits)
+            check_keys("splits", splits, _SPLITS)
+            splits = dict(zip(_SPLITS, _SPLITS, strict=True)) | splits
+            for name, split in splits.items():
+                if split is not None or name == "train":
+                    string_at(name, split)
+            object.__setattr__(self, "splits", splits)
+
+    def _check_inputs(self):
         with at("inputs"):
             names = self.inputs if isinstance(self.inputs, list) else [self.inputs]
             if not names or not all(isinstance(name, str) for name in names):
@@ -47,17 +84,6 @@ class DataConfig:
                     "Expected `inputs` to be the name of a feature, or a list of "
                     f"names. Received: inputs={self.inputs!r}"
                 )
-        _count("batch_size", self.batch_size)
-        if self.buffer_size is not None:
-            _count("buffer_size", self.buffer_size)
-        with at("splits"):
-            splits = _mapping("splits", self.splits)
-            check_keys("splits", splits, _SPLITS)
-            splits = dict(zip(_SPLITS, _SPLITS, strict=True)) | splits
-            for name, split in splits.items():
-                if split is not None or name == "train":
-                    _string(name, split)
-            object.__setattr__(self, "splits", splits)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +113,7 @@ class TaskConfig:
     feature: str | None = None
 
     def __post_init__(self):
-        _string("name", self.name)
+        string_at("name", self.name)
         _normalise(self, "head", required=True)
         _normalise(self, "loss")
         if self.metrics is not None:
@@ -145,8 +171,8 @@ class CompileConfig:
         ):
             if getattr(self, name) is not None:
                 with at(name):
-                    _mapping(name, getattr(self, name))
-        _count("steps_per_execution", self.steps_per_execution)
+                    check_mapping(name, getattr(self, name))
+        count_at("steps_per_execution", self.steps_per_execution)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,9 +191,9 @@ class FitConfig:
     verbose: int | str = "auto"
 
     def __post_init__(self):
-        _count("epochs", self.epochs)
+        count_at("epochs", self.epochs)
         if self.steps_per_epoch is not None:
-            _count("steps_per_epoch", self.steps_per_epoch)
+            count_at("steps_per_epoch", self.steps_per_epoch)
         with at("verbose"):
             if self.verbose not in ("auto", 0, 1, 2):
                 raise ValueError(
@@ -210,7 +236,7 @@ class Config:
     )
 
     def __post_init__(self):
-        _string("name", self.name)
+        string_at("name", self.name)
         with at("name"):
             if not self.name or "/" in self.name:
                 raise ValueError(
@@ -230,7 +256,7 @@ class Config:
                 raise ValueError(
                     f"Expected `seed` to be below 2**32. Received: seed={self.seed}"
                 )
-        _string("dtype_policy", self.dtype_policy)
+        string_at("dtype_policy", self.dtype_policy)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values; `None` is left out, defaults are in."""
@@ -281,23 +307,9 @@ def read_config(file: str | os.PathLike, settings: Sequence[str] = ()) -> Config
     source = Source(file, lines)
     try:
         with at():
-            return _parsed(Config, tree, {"source": source})
+            return parse_section(Config, tree, name="the file", more={"source": source})
     except ConfigError as error:
         raise source.located(error) from error
-
-
-def _parsed(cls, tree, more=None):
-    """A section from its dict; unknown and missing keys are errors."""
-    fields = [f for f in dataclasses.fields(cls) if f.name not in (more or {})]
-    name = cls.__name__.removesuffix("Config").lower() or "the file"
-    _mapping(name, tree)
-    check_keys(name, tree, [field.name for field in fields])
-    for field in fields:
-        default = field.default, field.default_factory
-        if tree.get(field.name) is None and set(default) == {dataclasses.MISSING}:
-            raise ValueError(f"Expected `{name}` to have the key `{field.name}`")
-    given = {key: value for key, value in tree.items() if value is not None}
-    return cls(**given, **(more or {}))
 
 
 def _plain(section):
@@ -314,7 +326,7 @@ def _section(owner, name, cls):
     value = getattr(owner, name)
     if not isinstance(value, cls):
         with at(name):
-            object.__setattr__(owner, name, _parsed(cls, value))
+            object.__setattr__(owner, name, parse_section(cls, value, name=name))
 
 
 def _tasks(tasks):
@@ -324,7 +336,7 @@ def _tasks(tasks):
     for index, task in enumerate(tasks):
         with at(index):
             if not isinstance(task, TaskConfig):
-                task = _parsed(TaskConfig, task)
+                task = parse_section(TaskConfig, task, name="task")
             parsed.append(task)
     return tuple(parsed)
 
@@ -361,26 +373,5 @@ def _component(name, value):
     check_keys(name, value, COMPONENT_KEYS)
     config = value.get("config")
     with at("config"):
-        config = {} if config is None else _mapping("config", config)
+        config = {} if config is None else check_mapping("config", config)
     return {**value, "config": config}
-
-
-def _mapping(name, value):
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            f"Expected `{name}` to be keys and values. Received: {name}={value!r}"
-        )
-    return value
-
-
-def _string(name, value):
-    with at(name):
-        if not isinstance(value, str):
-            raise ValueError(
-                f"Expected `{name}` to be a string. Received: {name}={value!r}"
-            )
-
-
-def _count(name, value):
-    with at(name):
-        check_count(name, value)

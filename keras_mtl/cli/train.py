@@ -6,7 +6,7 @@ import glob
 import os
 
 from keras_mtl.cli.config import Config, read_config
-from keras_mtl.cli.config_errors import ConfigError, at
+from keras_mtl.utils.config_errors import ConfigError, at
 from keras_mtl.utils.logs import by_task
 
 _EXAMPLE = """\

@@ -1,4 +1,4 @@
-"""Data: pipelines that survive a restart, mixtures, data packages, TFDS builders.
+"""Data: pipelines that survive a restart, mixtures, one's own files, TFDS builders.
 
 The builders are registered by `import keras_mtl.data.datasets`, which is separate
 because it imports `tensorflow_datasets`.
@@ -7,6 +7,7 @@ because it imports `tensorflow_datasets`.
 from keras_mtl.data import augmentation, self_supervised
 from keras_mtl.data.augmentation import augment
 from keras_mtl.data.distillation import distilled
+from keras_mtl.data.loaders import load, read_schema
 from keras_mtl.data.mixing import TaskMixture, mix
 from keras_mtl.data.pipelines import EpochOrder, epoch_batches, pairs
 from keras_mtl.data.rates import AnnealedTemperature
@@ -20,8 +21,10 @@ __all__ = [
     "augmentation",
     "distilled",
     "epoch_batches",
+    "load",
     "mix",
     "pairs",
+    "read_schema",
     "seeded_map",
     "self_supervised",
 ]

@@ -8,6 +8,7 @@ from keras_mtl.heads.head import (
     Head,
     check_label_names,
     check_label_shape,
+    in_range,
     registry,
 )
 from keras_mtl.utils.checks import check_count
@@ -56,6 +57,9 @@ class Classification(Head):
         if not self.one_hot and len(labels.shape) == 2:
             return ops.squeeze(labels, axis=-1)
         return labels
+
+    def labels_in_range(self, labels: Tensor) -> Tensor | None:
+        return None if self.one_hot else in_range(labels, self.num_classes - 1)
 
     def activate(self, outputs: Tensor) -> Tensor:
         return ops.softmax(outputs)
@@ -127,6 +131,9 @@ class BinaryClassification(Head):
     def prepare_labels(self, labels: Tensor) -> Tensor:
         return labels if len(labels.shape) == 2 else ops.expand_dims(labels, -1)
 
+    def labels_in_range(self, labels: Tensor) -> Tensor | None:
+        return in_range(labels, 1)
+
     def activate(self, outputs: Tensor) -> Tensor:
         return ops.sigmoid(outputs)
 
@@ -190,6 +197,9 @@ class MultiLabelClassification(Head):
 
     def connect(self, feature, extra_inputs, name):
         return self.logits(feature, self.num_classes, name)
+
+    def labels_in_range(self, labels: Tensor) -> Tensor | None:
+        return in_range(labels, 1)
 
     def activate(self, outputs: Tensor) -> Tensor:
         return ops.sigmoid(outputs)

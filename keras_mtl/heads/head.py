@@ -84,6 +84,17 @@ class Head:
         """Labels in the shape that loss and metrics expect."""
         return labels
 
+    def labels_in_range(self, labels: Tensor) -> Tensor | None:
+        """Which prepared labels can be right; `None` where all numbers can.
+
+        One that cannot makes the task's loss NaN, on every device alike: see
+        `BalancingOptions.on_nonfinite`.
+
+        Returns:
+            Boolean tensor of the labels' shape, or `None`.
+        """
+        return None
+
     def encode_labels(self, labels: Tensor) -> Tensor:
         """Prepared labels in the units of the raw outputs, for the loss."""
         return labels
@@ -166,6 +177,12 @@ def check_label_shape(head: Head, labels: Tensor, expected: list[tuple]) -> None
             f"Expected labels of {type(head).__name__} to have shape {wanted}. "
             f"Received: shape={tuple(labels.shape)}"
         )
+
+
+def in_range(labels: Tensor, highest: int) -> Tensor:
+    """Which labels are from 0 to `highest`; mixed labels may be off by rounding."""
+    slack = 1e-3 if "float" in keras.backend.standardize_dtype(labels.dtype) else 0
+    return ops.logical_and(labels >= -slack, labels <= highest + slack)
 
 
 def check_label_names(names: list[str] | None, num_classes: int) -> list[str] | None:

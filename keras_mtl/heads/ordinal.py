@@ -7,6 +7,7 @@ from keras_mtl.heads.head import (
     Head,
     check_label_names,
     check_label_shape,
+    in_range,
     output_dtype,
     registry,
 )
@@ -72,6 +73,9 @@ class Ordinal(Head):
 
     def prepare_labels(self, labels: Tensor) -> Tensor:
         return ops.squeeze(labels, axis=-1) if len(labels.shape) == 2 else labels
+
+    def labels_in_range(self, labels: Tensor) -> Tensor | None:
+        return in_range(labels, self.num_classes - 1)
 
     def activate(self, outputs: Tensor) -> Tensor:
         """Class probabilities of shape `(batch, num_classes)`."""

@@ -8,6 +8,7 @@ from keras_mtl.heads.head import (
     Head,
     check_label_names,
     check_label_shape,
+    in_range,
     registry,
 )
 from keras_mtl.utils.checks import check_count
@@ -73,6 +74,9 @@ class Segmentation(Head):
 
     def class_indices(self, labels: Tensor) -> Tensor:
         return ops.cast(labels, "int32")
+
+    def labels_in_range(self, labels: Tensor) -> Tensor | None:
+        return in_range(labels, self.num_classes - 1)
 
     def activate(self, outputs: Tensor) -> Tensor:
         return ops.softmax(outputs)

@@ -1,4 +1,4 @@
-"""Drawing: curves, weights, cosine and gate heat-maps, tables, the report of a run.
+"""Drawing: curves, weights, heat-maps, tables, the report of a run.
 
 The functions take NumPy arrays and give back `matplotlib.figure.Figure` objects,
 which belong to no window and to no global state. They need matplotlib:
@@ -11,6 +11,7 @@ from keras_mtl.plots.curves import task_curves
 from keras_mtl.plots.figure import figure_array, save_png
 from keras_mtl.plots.gates import gate_array, gate_heatmap, gate_image
 from keras_mtl.plots.maps import map_rows
+from keras_mtl.plots.relevance import relevance_figure
 from keras_mtl.plots.report import report_figure
 from keras_mtl.plots.sharing import sharing_figure
 from keras_mtl.plots.tables import (
@@ -34,6 +35,7 @@ __all__ = [
     "gate_image",
     "map_rows",
     "markdown_table",
+    "relevance_figure",
     "report_figure",
     "save_png",
     "sharing_figure",

@@ -68,12 +68,17 @@ def loss_terms(task: Task, labels: Labels, outputs: Tensor) -> tuple[Tensor, ...
     """Sum of the weighted losses of a local batch, and what to divide it by.
 
     Returns:
-        Three scalars: the sum over labelled elements (differentiable), the share of
+        Three scalars: the sum over labelled elements (differentiable; NaN if one with
+        a positive weight has a label that no label of the head can be), the share of
         this replica in the denominator, and the number of labelled elements whose
         weight is positive.
     """
     loss = task.loss
-    target = ops.cast(task.head.encode_labels(labels.values), loss.dtype)
+    valid = task.head.labels_in_range(labels.values)
+    target = labels.values
+    if valid is not None:
+        target = ops.where(valid, target, ops.zeros_like(target))
+    target = ops.cast(task.head.encode_labels(target), loss.dtype)
     outputs = ops.cast(outputs, loss.dtype)
     mask = labels.mask
     elementwise = task.head.labels_per_element and isinstance(loss, _ELEMENTWISE)
@@ -89,25 +94,35 @@ def loss_terms(task: Task, labels: Labels, outputs: Tensor) -> tuple[Tensor, ...
             f"keras_mtl. Received: loss={loss}"
         )
     if mask is not None:
-        while len(mask.shape) > len(values.shape):
-            mask = ops.all(mask, axis=-1)
-        mask = ops.logical_and(like(mask, values), ops.ones_like(values, dtype="bool"))
+        mask = _per_value(mask, values)
         values = ops.where(mask, values, ops.zeros_like(values))
         count = ops.sum(ops.cast(mask, loss.dtype))
     else:
         count = ops.cast(ops.size(values), loss.dtype)
     if labels.weights is None:
         total, positive, weighted_count = ops.sum(values), count, count
+        used = ops.ones_like(values, dtype="bool") if mask is None else mask
     else:
         weights = ops.cast(like(labels.weights, values), loss.dtype)
         weights = weights * ops.ones_like(values)
         if mask is not None:
             weights = ops.where(mask, weights, ops.zeros_like(weights))
+        used = weights > 0
         total = ops.sum(values * weights)
-        positive = ops.sum(ops.cast(weights > 0, loss.dtype))
+        positive = ops.sum(ops.cast(used, loss.dtype))
         weighted_count = ops.sum(weights)
+    if valid is not None:
+        wrong = ops.logical_and(ops.logical_not(_per_value(valid, values)), used)
+        total += ops.where(ops.any(wrong), float("nan"), ops.zeros_like(total))
     if loss.reduction == "mean_with_sample_weight":
         count = weighted_count
     elif loss.reduction == "sum":
         count = ops.full_like(count, 1.0 / distribution.num_replicas())
     return total, count, positive
+
+
+def _per_value(flags, values):
+    """Flags of elements as flags of loss values: all elements of one have to be so."""
+    while len(flags.shape) > len(values.shape):
+        flags = ops.all(flags, axis=-1)
+    return ops.logical_and(like(flags, values), ops.ones_like(values, dtype="bool"))

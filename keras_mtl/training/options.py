@@ -30,7 +30,8 @@ class BalancingOptions:
             to the sum `K` over `K` active tasks, as equal weights have it, so that
             methods can be compared at one learning rate. `"mean"`: to the sum 1.
             Where the sum is not positive the paper's weights stay.
-        on_nonfinite: What happens when a task's loss or gradient is not finite.
+        on_nonfinite: What happens when a task's loss or gradient is not finite, or a
+            label is out of the range of its head (a class index of 9 for 4 classes).
             `"skip"`: the task is left out of that step and counted in
             `model.balancing_state["nonfinite"]`. `"raise"`: so, and training stops
             after the step with an error that names the task. Applies without a

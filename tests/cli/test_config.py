@@ -8,7 +8,7 @@ import yaml
 
 import keras_mtl as mtl
 from keras_mtl.cli.config import CompileConfig, TaskConfig, read_config
-from keras_mtl.cli.config_file import change
+from keras_mtl.utils.config_file import change
 
 TOML = """\
 name = "points"

@@ -299,3 +299,27 @@ def test_a_column_of_labels_is_one_unit():
     head = mtl.heads.Regression.for_labels(np.array([[10.0], [30.0]]))
     assert head.units == 1
     np.testing.assert_allclose(head.activate(ops.array([[1.0]])), [[30.0]])
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "expected"),
+    [
+        (mtl.heads.Classification(3), [0, 2, 3, -1], [True, True, False, False]),
+        (mtl.heads.Ordinal(3), [0.0, 2.0, 3.0], [True, True, False]),
+        (mtl.heads.Segmentation(2, (1, 2)), [[[0, 1]], [[2, 1]]], [[[1, 1]], [[0, 1]]]),
+        (mtl.heads.BinaryClassification(), [[0], [1], [2]], [[True], [True], [False]]),
+        (mtl.heads.Conversion("click"), [[-1.0], [0.3]], [[False], [True]]),
+        (mtl.heads.MultiLabelClassification(2), [[1.0005, 1.1]], [[True, False]]),
+    ],
+)
+def test_which_labels_can_be_right(head, labels, expected):
+    """Mixed labels (0.3) can, also a rounding error above 1."""
+    found = head.labels_in_range(keras.ops.convert_to_tensor(np.array(labels)))
+    np.testing.assert_array_equal(found, np.array(expected, bool))
+
+
+@pytest.mark.parametrize(
+    "head", [mtl.heads.Regression(), mtl.heads.Classification(2, one_hot=True)]
+)
+def test_any_number_can_be_right(head):
+    assert head.labels_in_range(keras.ops.ones((3, 2))) is None

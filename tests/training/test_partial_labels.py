@@ -138,6 +138,44 @@ def test_a_task_that_is_not_finite_is_left_out_of_that_step(
     assert not model.balancing_state["nonfinite"].any()
 
 
+@pytest.mark.parametrize(
+    ("task", "label", "method", "jit_compile"),
+    [
+        ("kind", 3, "plain", False),
+        ("kind", -1, "pcgrad", True),
+        ("sold", 2, "plain", True),
+        ("sold", -1, "modo", False),
+    ],
+)
+def test_a_label_out_of_range_leaves_its_task_out_of_that_step(
+    task, label, method, jit_compile, float64
+):
+    """On every device alike, also where TensorFlow would raise or read the label."""
+    options = {"balancer": "modo"} if method == "modo" else METHODS[method]
+    x, y = problems.data()
+    y[task][21] = label  # in the second of three batches
+    model = problems.model()
+    weights, logs = train(model, x, y, epochs=1, jit_compile=jit_compile, **options)
+    assert all(np.isfinite(v).all() for v in logs.values())
+    counted = model.balancing_state["nonfinite"]
+    np.testing.assert_array_equal(counted, [task == name for name in problems.TASKS])
+    y[f"{task}_mask"] = ~np.isin(np.arange(len(x)), np.arange(16, 32))
+    model = problems.model()
+    expected, _ = train(model, x, y, epochs=1, **options)
+    assert problems.largest_difference(weights, expected) < 1e-12
+    assert not model.balancing_state["nonfinite"].any()
+
+
+def test_a_label_out_of_range_with_weight_zero_counts_for_nothing(float64):
+    x, y = problems.data()
+    y["sold"][21] = -1
+    model = problems.model()
+    model.compile("sgd")
+    counted = np.arange(len(x)) != 21
+    model.fit(x, y, sample_weight={"sold": counted}, verbose=0)
+    assert not model.balancing_state["nonfinite"].any()
+
+
 @keras.saving.register_keras_serializable(package="tests")
 class RootLoss(keras.losses.Loss):
     """Finite everywhere, with an infinite slope at zero."""

@@ -6,7 +6,7 @@ import tomllib
 
 import yaml
 
-from keras_mtl.cli.config_errors import Path, nearest
+from keras_mtl.utils.config_errors import Path, nearest
 
 COMPONENT_KEYS = ("class_name", "config", "module", "registered_name", "build_config")
 
