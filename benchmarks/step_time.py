@@ -40,6 +40,8 @@ RATIOS = (
     ("every_10", "plain", None),
     ("features", "plain", 1.25),
 )
+# The same with `keras_mtl`'s faster layers; any of the others may have the prefix.
+FAST = ("fast:plain", "fast:pcgrad")
 # Variants of `peer_worker.py`, where an interpreter with these libraries is given.
 PEERS = (
     *("torch:plain", "libmtl:pcgrad", "libmtl:mgda", "libmtl:cagrad"),
@@ -66,9 +68,9 @@ class Worker:
     def __init__(self, case: str, variant: str, peers: str, keep_memory: bool):
         self.variant = variant
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in `close`
-        of_peer = ":" in variant
-        script = _HERE / ("peer_worker.py" if of_peer else "step_worker.py")
-        python = peers if of_peer else sys.executable
+        foreign = of_peer(variant)
+        script = _HERE / ("peer_worker.py" if foreign else "step_worker.py")
+        python = peers if foreign else sys.executable
         self._process = subprocess.Popen(
             [python, str(script), case, variant],
             env=os.environ | (_KEEP_MEMORY if keep_memory else {}),
@@ -95,7 +97,7 @@ class Worker:
 
     def steps(self, seconds: float) -> int:
         """How many steps take about so much CPU time."""
-        cycle = _SCHEDULE.get(self.variant, 1)
+        cycle = _SCHEDULE.get(self.variant.removeprefix("fast:"), 1)
         fewest = max(_FEWEST_STEPS, math.ceil(seconds / self.rough))
         return math.ceil(fewest / cycle) * cycle
 
@@ -111,6 +113,11 @@ class Worker:
             self._process.terminate()
         self._process.communicate()
         self._errors.close()
+
+
+def of_peer(variant: str) -> bool:
+    """Whether it is a variant of `peer_worker.py`."""
+    return ":" in variant and not variant.startswith("fast:")
 
 
 def installed(peers: str, variant: str) -> bool:
@@ -147,7 +154,7 @@ def measure_round(case: str, options: argparse.Namespace, progress: tqdm) -> dic
                 keep = not options.system_malloc
                 workers.append(Worker(case, variant, options.peers, keep))
             except RuntimeError as error:
-                if ":" not in variant:
+                if not of_peer(variant):
                     raise
                 progress.write(f"{case}: {str(error).strip()}")
             progress.update()
@@ -187,8 +194,11 @@ def goals(variants: Iterable[str]) -> dict[tuple[str, str], float | None]:
     """Ratios of these variants, with their goals."""
     known = {(above, below): goal for above, below, goal in RATIOS}
     for name in variants:
-        if ":" in name:
-            method = name.partition(":")[2]
+        method = name.partition(":")[2]
+        if name.startswith("fast:"):
+            others = (method, "stock", f"torchjd:{method}")
+            known |= {(name, other): None for other in others}
+        elif of_peer(name):
             known["stock" if method == "plain" else method, name] = None
         elif name in ("mgda", "cagrad") or name not in VARIANTS:
             known[name, "pcgrad"] = _OTHER_BALANCER_GOAL
@@ -247,7 +257,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--variants",
-        help=f"by commas, of {', '.join(VARIANTS + PEERS)}, or any balancer",
+        help=f"by commas, of {', '.join(VARIANTS + FAST + PEERS)}, or any balancer",
     )
     parser.add_argument(
         "--peers",
@@ -272,7 +282,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.rounds, options.turns, options.seconds = 1, 2, 0.1
     default_cases = ("mlp-2",) if options.quick else CASES
-    default_variants = VARIANTS + PEERS
+    default_variants = VARIANTS + FAST + PEERS
     if options.quick:
         default_variants = ("stock", "plain", "pcgrad", "limit")
     options.only = tuple(options.only.split(",")) if options.only else default_cases
@@ -281,7 +291,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"unknown: {unknown}; expected some like {', '.join(CASES)}")
     wanted = options.variants.split(",") if options.variants else default_variants
     options.variants = tuple(
-        name for name in wanted if ":" not in name or installed(options.peers, name)
+        name for name in wanted if not of_peer(name) or installed(options.peers, name)
     )
     return options
 

@@ -17,13 +17,19 @@ from keras_mtl import (
 from keras_mtl._version import __version__
 from keras_mtl.distribution import strategy
 from keras_mtl.task import Task
-from keras_mtl.training import BalancingOptions, MultiTaskModel, build_model
+from keras_mtl.training import (
+    BalancingOptions,
+    MultiTaskModel,
+    accelerate,
+    build_model,
+)
 
 __all__ = [
     "BalancingOptions",
     "MultiTaskModel",
     "Task",
     "__version__",
+    "accelerate",
     "analysis",
     "architectures",
     "backbones",

@@ -2,10 +2,12 @@
 
 from keras_mtl.layers.adapter import Adapter
 from keras_mtl.layers.attention_module import AttentionModule
+from keras_mtl.layers.batch_normalization import BatchNormalization
 from keras_mtl.layers.branch_choice import BranchChoice
 from keras_mtl.layers.covariance_alignment import CovarianceAlignment
 from keras_mtl.layers.cross_residual_unit import CrossResidualUnit
 from keras_mtl.layers.cross_stitch_unit import CrossStitchUnit
+from keras_mtl.layers.einsum_dense import EinsumDense
 from keras_mtl.layers.expert_bank import ExpertBank
 from keras_mtl.layers.feature_attention import FeatureAttention
 from keras_mtl.layers.feature_modulation import FeatureModulation
@@ -13,8 +15,10 @@ from keras_mtl.layers.funnel import MonotonePenalty, ProbabilityProduct
 from keras_mtl.layers.gate import DSelectKGate, Gate
 from keras_mtl.layers.information_transfer import InformationTransfer
 from keras_mtl.layers.last_step import LastStep
+from keras_mtl.layers.layer_normalization import LayerNormalization
 from keras_mtl.layers.low_rank import LowRankUpdate, WithUpdates
 from keras_mtl.layers.mixture import Mixture
+from keras_mtl.layers.multi_head_attention import MultiHeadAttention
 from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
 from keras_mtl.layers.present_rows import PresentRows
@@ -25,11 +29,13 @@ from keras_mtl.layers.task_embedding import TaskEmbedding
 __all__ = [
     "Adapter",
     "AttentionModule",
+    "BatchNormalization",
     "BranchChoice",
     "CovarianceAlignment",
     "CrossResidualUnit",
     "CrossStitchUnit",
     "DSelectKGate",
+    "EinsumDense",
     "ExpertBank",
     "FeatureAttention",
     "FeatureModulation",
@@ -37,9 +43,11 @@ __all__ = [
     "InformationTransfer",
     "LastStep",
     "LayerMixture",
+    "LayerNormalization",
     "LowRankUpdate",
     "Mixture",
     "MonotonePenalty",
+    "MultiHeadAttention",
     "NDDRUnit",
     "OrderedThresholds",
     "PresentRows",

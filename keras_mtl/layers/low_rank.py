@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_mtl.layers.einsum_dense import EinsumDense
 from keras_mtl.utils.checks import check_count, check_positive
 from keras_mtl.utils.types import Tensor
 
@@ -195,6 +196,7 @@ def _has_kernel(layer):
     kinds = (
         layers.Dense,
         layers.EinsumDense,
+        EinsumDense,
         layers.Conv1D,
         layers.Conv2D,
         layers.Conv3D,
