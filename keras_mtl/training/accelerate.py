@@ -45,9 +45,9 @@ def accelerate(model: keras.Model) -> Acceleration:
     layers too, such as keras-hub's. The layers stay the same objects with the same
     variables: only their class changes, to a subclass of Keras' with the same
     configuration. So weights, optimizer state and `compile` stay, and weight files go
-    both ways. A model that is saved as a whole afterwards needs keras_mtl to be
-    loaded, and those of its layers that a swapped layer or a keras-hub layer makes by
-    itself come back as Keras' own: call this again.
+    both ways; what was traced is traced anew. A model that is saved as a whole
+    afterwards needs keras_mtl to be loaded, and layers inside of other layers, such
+    as keras-hub's, come back as Keras' own: call this again.
 
     Args:
         model: A `MultiTaskModel` or any other built Keras model.
