@@ -486,8 +486,9 @@ class BetweenEpochs(keras.callbacks.Callback):
                 "Expected a label for at least one task. In this epoch no example "
                 "had any, or no loss was finite. Received: tasks "
                 f"{list(self.model.task_names)}, left out because they were not finite "
-                f"in {self.model.balancing_state['nonfinite'].tolist()} steps. Check "
-                "the keys of `y`, `Task.missing` and the masks"
+                f"in {self.model.balancing_state['nonfinite'].tolist()} steps, with "
+                f"the priorities {list(self.model.task_priorities.values())}. Check "
+                "the keys of `y`, `Task.missing`, the masks, and what is switched off"
             )
         self._check_balanced()
 

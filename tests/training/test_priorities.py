@@ -30,33 +30,29 @@ def remembered(model, layer):
     return {v.path: np.asarray(v) for v in found if layer in v.path}
 
 
-BALANCED = {"balancer": "pcgrad"}
-REUSED = {**BALANCED, "balancing": mtl.BalancingOptions(every=2)}
-# Optimizer, method, whether on two replicas as well.
-CASES = {
-    "momentum": (lambda: keras.optimizers.SGD(0.1, momentum=0.9), {}, False),
-    "weight_decay": (
-        lambda: keras.optimizers.AdamW(0.02, weight_decay=0.1),
-        REUSED,
-        True,
-    ),
-    "loss_scaling": (
-        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.02)),
-        BALANCED,
-        False,
+OPTIMIZERS = {
+    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "weight_decay": lambda: keras.optimizers.AdamW(0.02, weight_decay=0.1),
+    "loss_scaling": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(0.02)
     ),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_what_a_task_does_not_share_rests_while_it_is_switched_off(
-    case, float64, two_replicas
+    optimizer, float64, two_replicas
 ):
-    """Momentum and weight decay too, and the entry of learned loss weights."""
-    optimizer, method, replicas = CASES[case]
+    """Momentum and weight decay too, balancing or not, on one device and on two."""
     results = []
-    for strategy in (None, two_replicas) if replicas else (None,):
-        model = compiled(optimizer, strategy, loss_weighting="uncertainty", **method)
+    for strategy in (None, two_replicas):
+        model = compiled(
+            OPTIMIZERS[optimizer],
+            strategy,
+            balancer="pcgrad",
+            balancing=mtl.BalancingOptions(every=2),
+            loss_weighting="uncertainty",
+        )
         fit(model)
         log_variances = model._step.state.weighting_variables["log_variances"]
         resting = remembered(model, "sold_output")
@@ -77,7 +73,7 @@ def test_what_a_task_does_not_share_rests_while_it_is_switched_off(
         assert np.isfinite(logs["sold_loss"]).all()
         assert np.any(remembered(model, "sold")["sold_output/bias"])
         results.append(problems.weights(model))
-    assert problems.largest_difference(results[0], results[-1]) < 1e-12
+    assert problems.largest_difference(*results) < 1e-12
 
 
 def test_a_priority_multiplies_the_loss_weight(float64):
