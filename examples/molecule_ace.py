@@ -37,10 +37,9 @@ BUCKETS, LONGEST = 2048, 5
 WIDTH = 510  # of the shared model; divisible by the number of targets
 WIDTH_ALONE = 128
 LEARNING_RATE, DROPOUT = 1e-3, 0.5
-EPOCHS, PATIENCE = 16, 8
-# A target has few molecules: its own model takes small batches, and more epochs.
+EPOCHS, PATIENCE = 32, 8
+# A target has few molecules: its own model takes small batches.
 BATCH_SIZES = {"shared": 128, "alone": 32}
-EPOCHS_ALONE = 2  # times those of a shared model
 PENALTIES = np.logspace(0, 4, 9)
 ALONE = "one per target, wide"
 # Name of the row: kind of model, width and what `compile` is given.
@@ -228,7 +227,7 @@ def train_alone(width, splits, seed, epochs, bar):
             lambda _, measure=measure: -measure("validation"),
             seed,
             BATCH_SIZES["alone"],
-            epochs * EPOCHS_ALONE,
+            epochs,
         )
         for split in ("validation", "test"):
             found[split].append(measure(split))
