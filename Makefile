@@ -35,7 +35,7 @@ smoke: venv
 	$(BIN)/python examples/mmoe_synthetic.py --smoke --output build/smoke/mmoe.png
 	for recipe in census_income womens_clothing movielens river_flow scenes digits_sharing; do \
 		$(BIN)/python examples/$$recipe.py --smoke --runs build/smoke/$$recipe || exit 1; done
-	for script in step_time method_time toy_steps experts; do \
+	for script in step_time method_time toy_steps experts mixing; do \
 		$(BIN)/python benchmarks/$$script.py --quick || exit 1; done
 
 clean:

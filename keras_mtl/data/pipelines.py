@@ -11,11 +11,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from keras_mtl.data.following import EpochFollower, per_iterator
+from keras_mtl.utils.types import Tensor
 
-class EpochOrder(keras.callbacks.Callback):
+
+class EpochOrder(EpochFollower):
     """Pipelines that follow `fit` through the epochs, also after a restart.
 
     One object is two things: it makes the batches, and it is the callback that tells
@@ -33,6 +35,7 @@ class EpochOrder(keras.callbacks.Callback):
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> order = EpochOrder(seed=7)
     >>> x = np.arange(6.0).reshape(6, 1)
@@ -48,11 +51,14 @@ class EpochOrder(keras.callbacks.Callback):
     lines resume a run that was killed: the epoch starts again from its first batch.
     """
 
+    advice = (
+        "Expected `fit` to iterate a dataset made by its `batches`, once per epoch. "
+        "Pass `steps_per_epoch` to `EpochOrder.batches` instead of `fit`"
+    )
+
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.seed = _integer("seed", seed)
-        self.epoch = 0
-        self._read = True
 
     def batches(
         self,
@@ -94,30 +100,6 @@ class EpochOrder(keras.callbacks.Callback):
             buffer_size=buffer_size,
             steps_per_epoch=steps_per_epoch,
             drop_remainder=drop_remainder,
-        )
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
-        """Sets the epoch; `fit` makes the iterator of the epoch after this call."""
-        self.epoch = epoch
-        self._read = False
-
-    def on_train_batch_begin(self, batch: int, logs: Mapping | None = None) -> None:
-        """Checks, once the first batch was drawn, that this epoch's order was used."""
-        if batch > 0 and not self._read:
-            self._complain()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
-        """Checks that this epoch's order was used, also if it had one batch only."""
-        if not self._read:
-            self._complain()
-
-    def _complain(self):
-        raise ValueError(
-            "The training data do not follow the epochs: no pipeline of this "
-            "`EpochOrder` was started since the epoch began. Expected `fit` to iterate "
-            "a dataset made by its `batches`, once per epoch. Pass `steps_per_epoch` "
-            "to `EpochOrder.batches` instead of `fit`, and put no `.cache()` or "
-            f"`.repeat()` after it. Received: epoch={self.epoch}"
         )
 
     def _current_epoch(self):
@@ -252,13 +234,13 @@ def _pipeline(
     """Builds the pipeline; `epoch` is called in the graph, once per iterator."""
     _positive("batch_size", batch_size)
     if buffer_size is None:
-        arrays = _in_memory(data)
-        size = _length(arrays)
+        arrays = in_memory(data)
+        size = length(arrays)
         passes = functools.partial(_shuffled_indices, size, seed)
     else:
         _positive("buffer_size", buffer_size)
-        size = _cardinality(data)
-        passes = functools.partial(_shuffled_pieces, data, buffer_size, seed)
+        size = cardinality(data)
+        passes = functools.partial(_pass_in_pieces, data, buffer_size, seed)
     batches = size // batch_size if drop_remainder else -(-size // batch_size)
     if not batches:
         raise ValueError(
@@ -268,7 +250,7 @@ def _pipeline(
     steps = batches if steps_per_epoch is None else steps_per_epoch
     _positive("steps_per_epoch", steps)
 
-    def epoch_of_batches(_):
+    def epoch_of_batches():
         first = epoch() * steps
         rows = tf.data.Dataset.range(first // batches, tf.int64.max)
         # `take` before `flat_map` would be wrong with steps_per_epoch; the passes are
@@ -278,21 +260,12 @@ def _pipeline(
         )
         return rows.skip(first % batches).take(steps)
 
-    # The outer dataset of one element puts the call of `epoch` into the pipeline: it
-    # happens when an iterator starts, not when the pipeline is built.
-    dataset = tf.data.Dataset.from_tensors(0).flat_map(epoch_of_batches)
-    if buffer_size is None:
-        dataset = dataset.map(
-            lambda rows: tf.nest.map_structure(lambda a: tf.gather(a, rows), arrays),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    options = tf.data.Options()
-    # A warm start reads the epoch when the iterator is made, possibly before
-    # `on_epoch_begin` has set it.
-    options.experimental_warm_start = False
-    return dataset.with_options(options)
+    def gathered(rows):
+        return tf.nest.map_structure(lambda a: tf.gather(a, rows), arrays)
+
+    return per_iterator(
+        epoch_of_batches, steps, gathered if buffer_size is None else None
+    )
 
 
 def _shuffled_indices(size, seed, number):
@@ -301,9 +274,21 @@ def _shuffled_indices(size, seed, number):
     return tf.data.Dataset.from_tensor_slices(_permuted(rows, _seeds(seed, number)))
 
 
-def _shuffled_pieces(dataset, buffer_size, seed, number):
-    """Dataset of the elements, rotated, then shuffled inside pieces."""
-    seeds = _seeds(seed, number)
+def _pass_in_pieces(dataset, buffer_size, seed, number):
+    """Dataset of the elements in the order of pass `number`."""
+    return shuffled_pieces(dataset, buffer_size, _seeds(seed, number))
+
+
+def shuffled_pieces(
+    dataset: tf.data.Dataset, buffer_size: int, seeds: Tensor
+) -> tf.data.Dataset:
+    """The elements, rotated, then shuffled inside pieces.
+
+    Args:
+        dataset: Dataset that always gives its elements in the same order.
+        buffer_size: Number of elements of a piece.
+        seeds: Two integers, on which alone the order depends.
+    """
     rotation = tf.random.stateless_uniform(
         [], seeds, maxval=buffer_size, dtype=tf.int64, alg="philox"
     )
@@ -329,18 +314,22 @@ def _permuted(rows, seeds):
     return tf.random.experimental.stateless_shuffle(rows, seeds, alg="philox")
 
 
-def _in_memory(data):
+def in_memory(data: Any) -> Any:
     """The examples as a structure of tensors on the host."""
     with tf.device("CPU:0"):
         if isinstance(data, tf.data.Dataset):
-            return data.batch(_cardinality(data)).get_single_element()
+            return data.batch(cardinality(data)).get_single_element()
         return tf.nest.map_structure(tf.convert_to_tensor, data)
 
 
-def _length(arrays):
-    """Common length of the first axes."""
+def length(arrays: Any) -> int:
+    """Common length of the first axes.
+
+    Raises:
+        ValueError: If there is none, or it is 0.
+    """
     shapes = [array.shape for array in tf.nest.flatten(arrays)]
-    lengths = {shape[0] if shape.rank else None for shape in shapes}
+    lengths: set[Any] = {shape[0] if shape.rank else None for shape in shapes}
     if len(lengths) != 1 or not lengths.isdisjoint({None, 0}):
         raise ValueError(
             "Expected `data` to be arrays whose first axes have one length, at least "
@@ -349,8 +338,12 @@ def _length(arrays):
     return lengths.pop()
 
 
-def _cardinality(dataset):
-    """Number of elements of a dataset that is finite and not empty."""
+def cardinality(dataset: Any) -> int:
+    """Number of elements of a dataset that is finite and not empty.
+
+    Raises:
+        ValueError: If it is not known to be so.
+    """
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(
             "`buffer_size` is for streaming: expected `data` to be a tf.data.Dataset. "

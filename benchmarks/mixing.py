@@ -1,0 +1,144 @@
+"""CPU time of the batches of a mixture, beside one data set that is mixed already.
+
+    python benchmarks/mixing.py            # some minutes
+    python benchmarks/mixing.py --quick    # does it run?
+
+See `README.md` beside this file for what is measured and how to read it.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+import one_thread  # noqa: F401 before TensorFlow
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_mtl.data import EpochOrder, TaskMixture, mix
+
+WIDTH, BATCH_SIZE = 64, 256
+GOAL = 0.95
+
+
+def datasets(number: int, rows: int, one_label: bool) -> dict:
+    """Data sets of different sizes, each with the labels of its task."""
+    rng = np.random.default_rng(0)
+    sizes = np.round(rows * rng.dirichlet(np.full(number, 4.0))).astype(int)
+    return {
+        f"task_{index}": (
+            rng.normal(size=(size, WIDTH)).astype("float32"),
+            {"task" if one_label else f"task_{index}": np.ones(size, "float32")},
+        )
+        for index, size in enumerate(np.maximum(sizes, BATCH_SIZE))
+    }
+
+
+def pre_mixed(mixture: TaskMixture) -> tuple:
+    """The batches of the mixture's first epoch, end to end, as arrays."""
+    batches = list(mixture.epoch_batches(0))
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
+
+
+def time_of_epoch(dataset: tf.data.Dataset) -> float:
+    """CPU seconds of one pass over a dataset, its start included."""
+    start = time.process_time()
+    for _ in dataset:
+        pass
+    return time.process_time() - start
+
+
+def resident() -> float:
+    """Megabytes of memory that the process holds."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def measured(makers: dict[str, Callable], turns: int, progress: tqdm) -> dict:
+    """CPU seconds by name, one per turn; they take turns, there and back."""
+    found: dict[str, list[float]] = {name: [] for name in makers}
+    for name in makers:
+        time_of_epoch(makers[name]())
+    for turn in range(turns):
+        for name in list(makers) if turn % 2 == 0 else reversed(makers):
+            found[name].append(time_of_epoch(makers[name]()))
+            progress.update()
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def compare(case: str, number: int, one_label: bool, options, progress) -> str:
+    """One row of the table."""
+    mixture = mix(
+        datasets(number, options.rows, one_label), BATCH_SIZE, rates=2.0, stop="first"
+    )
+    arrays = pre_mixed(mixture)
+    order = EpochOrder()
+    shuffled = order.batches(arrays, BATCH_SIZE)
+    slices = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH_SIZE)
+    seconds = measured(
+        {
+            "mixture": lambda: mixture.dataset,
+            "slices": lambda: slices,
+            "shuffled": lambda: shuffled,
+        },
+        options.turns,
+        progress,
+    )
+    cells = [case, f"{1e3 * np.median(seconds['mixture']) / len(slices):.3f}"]
+    for name in ("slices", "shuffled"):
+        ratios = seconds[name] / seconds["mixture"]
+        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+        verdict = "yes" if middle >= GOAL else "no"
+        cells.append(f"{middle:.2f} ({low:.2f}–{high:.2f}), {verdict}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def memory(options: argparse.Namespace, progress: tqdm) -> str:
+    """What the process holds after each epoch of a mixture."""
+    mixture = mix(datasets(options.sets, options.rows, False), BATCH_SIZE)
+    held = []
+    for epoch in range(options.epochs):
+        mixture.on_epoch_begin(epoch)
+        time_of_epoch(mixture.dataset)
+        held.append(f"{resident():.0f}")
+        progress.update()
+    return f"MB held after each epoch: {', '.join(held)}"
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", type=int, default=30, help="number of data sets")
+    parser.add_argument("--rows", type=int, default=200_000, help="of all together")
+    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--epochs", type=int, default=10, help="for the memory")
+    parser.add_argument("--quick", action="store_true", help="small: no figures")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.sets, options.rows, options.turns, options.epochs = 5, 3000, 2, 2
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parsed(arguments)
+    cases = [
+        ("one label key", options.sets, True),
+        ("a label key each", options.sets, False),
+    ]
+    steps = len(cases) * 3 * options.turns + options.epochs
+    with tqdm(total=steps) as progress:
+        rows = [compare(*case, options, progress) for case in cases]
+        held = memory(options, progress)
+    print(
+        f"\n{options.sets} data sets, {options.rows} examples, batches of "
+        f"{BATCH_SIZE}; speed of the mixture as a share of that of the same examples "
+        f"mixed beforehand (goal: at least {GOAL}), median and quartiles\n\n"
+        "| case | mixture, ms per batch | of `from_tensor_slices` | of `EpochOrder` |\n"
+        "| :--- | ---: | ---: | ---: |"
+    )
+    print(*rows, "", held, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
