@@ -17,6 +17,7 @@ from keras_mtl.layers.low_rank import LowRankUpdate, WithUpdates
 from keras_mtl.layers.mixture import Mixture
 from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
+from keras_mtl.layers.present_rows import PresentRows
 from keras_mtl.layers.resize_map import ResizeMap
 from keras_mtl.layers.sluice_unit import LayerMixture, SluiceUnit
 from keras_mtl.layers.task_embedding import TaskEmbedding
@@ -41,6 +42,7 @@ __all__ = [
     "MonotonePenalty",
     "NDDRUnit",
     "OrderedThresholds",
+    "PresentRows",
     "ProbabilityProduct",
     "ResizeMap",
     "SluiceUnit",

@@ -1,5 +1,8 @@
 """The pipeline of a mixture: structure, masks, order, restart, replicas."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -276,3 +279,11 @@ def test_a_model_without_the_presence_of_inputs():
     mixture = mix(data, 4, presence=False)
     mixture.set_model(model)
     mixture.on_train_begin()
+
+
+def test_the_documentation_runs(capsys):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "mixing.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.M)
+    names = {}
+    exec(compile(block, "docs/mixing.md", "exec"), names)
+    assert sum(names["mixture"].rates_at().values()) == pytest.approx(1.0)
