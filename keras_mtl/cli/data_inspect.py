@@ -12,6 +12,7 @@ from keras_mtl.analysis import LabelledRows, task_relevance
 from keras_mtl.cli.parts import dataset_builder
 from keras_mtl.data.loaders import load_split, read_schema
 from keras_mtl.plots import save_png
+from keras_mtl.task import MASK_SUFFIX
 from keras_mtl.utils.config_errors import nearest
 
 
@@ -82,7 +83,8 @@ def _chosen(option: str, names: Sequence[str] | None, kinds):
 
 
 def _labelled_rows(dataset, source, kinds, inputs, labels, tags):
-    columns: dict[str, list] = {name: [] for name in [*labels, *tags]}
+    masks = [name + MASK_SUFFIX for name in labels if name + MASK_SUFFIX in kinds]
+    columns: dict[str, list] = {name: [] for name in [*labels, *masks, *tags]}
     keys, texts = [], []
     written = [name for name in inputs if kinds[name] in ("text", "tokens")]
     used = {*inputs, *columns}
@@ -102,7 +104,7 @@ def _labelled_rows(dataset, source, kinds, inputs, labels, tags):
         keys.append(hash(tuple(_plain(example[name]) for name in inputs)))
         texts.append(" ".join(_text(example[name]) for name in written))
     return LabelledRows(
-        {name: _label(name, columns[name], kinds[name]) for name in labels},
+        {name: _labels(name, columns, kinds[name]) for name in labels},
         inputs=keys,
         texts=texts if written else None,
         tags=np.stack(columns[tags[0]]) if tags else None,
@@ -120,12 +122,17 @@ def _text(value):
     return " ".join(token.decode() for token in tokens)
 
 
-def _label(name, values, kind):
-    """Classes as integers, numbers as floats."""
-    array = np.stack(values)
+def _labels(name, columns, kind):
+    """Classes as integers, numbers as floats; -1 or NaN where a mask is False."""
+    array = np.stack(columns[name])
     if array.dtype.kind not in "biuf":
         raise ValueError(
             "Expected labels to be classes or numbers. "
             f"Received: {name!r} of dtype {array.dtype}"
         )
-    return array.astype("int64" if kind in ("class", "tags") else "float64")
+    is_class = kind in ("class", "tags")
+    array = array.astype("int64" if is_class else "float64")
+    mask = columns.get(name + MASK_SUFFIX)
+    if mask is not None:
+        array[~np.stack(mask)] = -1 if is_class else np.nan
+    return array

@@ -54,6 +54,8 @@ def test_inspect_datasets_and_schemas(schema, data_dir, capsys):
     shown = capsys.readouterr().out
     rows = [line.split() for line in shown.splitlines()[2:]]
     assert len(rows) == 6
+    # Every third sum is masked.
+    assert ["tiny_points/kind", "tiny_points/total", "26"] in [row[:3] for row in rows]
     # The two have 40 points each, none in common.
     assert ["tiny_points/kind", "points/total", "0", "–", "–", "0.000"] in rows
 
