@@ -52,10 +52,10 @@ def batches(columns, labels):
     return pairs(data.batch(BATCH_SIZE), labels=labels)
 
 
-def fit(model, data, epochs, **compile_arguments):
+def fit(model, data, epochs):
     """The model, trained; the images are in random order already."""
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, len(data) * epochs)
-    model.compile(keras.optimizers.Adam(rate), **compile_arguments)
+    model.compile(keras.optimizers.Adam(rate))
     model.fit(data, epochs=epochs, shuffle=False, verbose=0)
     return model
 
@@ -69,9 +69,10 @@ def trained_further(way, old, first, second, epochs):
     """The old model with a head for the box, trained on the second half."""
     soft = way == "distillation"
     model = add_tasks(old, tasks_of("box", *OLD if soft else (), soft=soft))
-    data, arguments = batches(second, ("box",)), {}
+    data = batches(second, ("box",))
     if way == "frozen backbone":
-        arguments["learning_rate_multipliers"] = {"backbone": 0.0}
+        # Not by a learning rate of 0, with which batch statistics would move.
+        model.get_layer("convnet").trainable = False
     elif way == "elastic weights":
         images = batches(first, OLD)
         importance = fisher_information(old, images, num_examples=FISHER_EXAMPLES)
@@ -80,7 +81,7 @@ def trained_further(way, old, first, second, epochs):
         data = distilled(data, old)
     elif way == "labels":
         data = batches(second, (*OLD, "box"))
-    fit(model, data, epochs, **arguments)
+    fit(model, data, epochs)
     # With a head that takes class indices again, which the test labels are.
     model = add_tasks(model, tasks_of("digit"))
     model.compile()
