@@ -183,6 +183,7 @@ def test_a_torn_tfrecord(write, tmp_path, cut):
             ("record 2", "'age': Expected a number"),
         ),
     ],
+    ids=["no_example", "no_class", "no_value", "no_number"],
 )
 def test_bad_records(write, tmp_path, bad, match):
     good = next(records([GOOD]))
