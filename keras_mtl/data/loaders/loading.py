@@ -78,7 +78,7 @@ def load(
 
     Cost:
         Two passes over TFRecord files and images, the first of which checks them.
-        Records are parsed in Python, one at a time: about the pace of `json`.
+        Records are parsed in Python, one at a time.
 
     Example:
 
