@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_mtl.backbones.backbone import Backbone, registry
+from keras_mtl.layers import BatchNormalization
 from keras_mtl.utils.checks import check_choice, check_count
 
 
@@ -99,7 +100,7 @@ class ConvNet(Backbone):
             layers.MaxPooling2D(2, padding="same", name=f"stage_{index}_pool"),
         ]
         if batch_norm:
-            stage.append(layers.BatchNormalization(name=f"stage_{index}_norm"))
+            stage.append(BatchNormalization(name=f"stage_{index}_norm"))
         stage.append(layers.ReLU(name=f"stage_{index}_relu"))
         return stage
 
