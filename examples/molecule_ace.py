@@ -9,8 +9,16 @@ validation, every ridge regression its best penalty; a network of one target cho
 that target, a shared one by the mean over targets. A molecule has 1.4 labels on
 average: 95 % of the labels are NaN, in every batch.
 
-    python examples/molecule_ace.py                 table and picture
+    python examples/molecule_ace.py                 table and picture, 1.5 hours
+    python examples/molecule_ace.py --seeds 1       half an hour
     python examples/molecule_ace.py --smoke         a few steps: does it run?
+
+Measured with one seed: mean test RMSE 0.775 of ridge, 0.783 of narrow and 0.743 of wide
+networks per target, 0.741 of the shared model, 0.740 with uncertainty weighting, 0.736
+with IMTL-G. So at the same number of parameters the shared model is better for all 30
+targets; against the wide networks IMTL-G gains for 18, and one seed does not tell more.
+No loss or gradient was not finite. Epochs were settled on validation: with 16 in place
+of 32 the shared models were not done, and stood behind the wide networks.
 """
 
 import math
