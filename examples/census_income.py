@@ -9,7 +9,7 @@ Three columns of the data nearly tell who is married: the tax filer status and t
 household columns. Published results use them, so the first table does; the second is
 that of models that do not see them.
 
-    python examples/census_income.py                     the tables, about an hour
+    python examples/census_income.py                     the tables, about two hours
     python examples/census_income.py --seeds 1 --balancers pcgrad
     python examples/census_income.py --smoke             a few steps: does it run?
 
