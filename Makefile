@@ -1,6 +1,9 @@
 # `make demo` and `make test` are all that a fresh machine with Python 3.11 needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+RECIPES := census_income womens_clothing movielens river_flow scenes digits_sharing \
+	continual_digits molecule_ace multi_mnist
+BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing
 
 .PHONY: venv demo test lint smoke clean
 
@@ -33,11 +36,10 @@ smoke: venv
 	$(BIN)/keras-mtl export verify build/smoke/digits
 	$(BIN)/python examples/toy_landscapes.py --smoke --output build/smoke/toys.png
 	$(BIN)/python examples/mmoe_synthetic.py --smoke --output build/smoke/mmoe.png
-	for recipe in census_income womens_clothing movielens river_flow scenes digits_sharing \
-			continual_digits molecule_ace multi_mnist; do \
-		$(BIN)/python examples/$$recipe.py --smoke --runs build/smoke/$$recipe || exit 1; done
-	for script in step_time method_time toy_steps experts trace_time missing_labels mixing; do \
-		$(BIN)/python benchmarks/$$script.py --quick || exit 1; done
+	# Two at a time: most of a smoke run is tracing, on one core.
+	printf '%s\n' $(RECIPES) | xargs -P 2 -I{} \
+		$(BIN)/python examples/{}.py --smoke --runs build/smoke/{}
+	printf '%s\n' $(BENCHMARKS) | xargs -P 2 -I{} $(BIN)/python benchmarks/{}.py --quick
 
 clean:
 	rm -rf .venv build runs
