@@ -131,7 +131,11 @@ def test_the_second_pass_leaves_no_trace(balancer, jit_compile):
         assert moved == start.keys(), "the layers must have states that move"
     for one, other in zip(*runs, strict=True):
         for key in one:
-            np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+            # XLA rounds two programs differently, even where they mean the same.
+            tolerance = 1e-6 if jit_compile else 0.0
+            np.testing.assert_allclose(
+                one[key], other[key], rtol=tolerance, err_msg=key
+            )
     seen = state_of(model)
     assert (seen["before"] != seen["after"]).all()
 
