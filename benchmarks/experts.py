@@ -10,7 +10,6 @@ dense layers one after the other. Measured by `step_time.py`: see `README.md`.
 
 import argparse
 import json
-import pathlib
 import sys
 
 import numpy as np
@@ -67,12 +66,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", default=cases, help="by commas (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
-    parser.add_argument("--turns", type=int, default=8, help="per round")
-    parser.add_argument(
-        "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
-    )
-    parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
+    step_time.add_turns(parser)
     parser.add_argument("--quick", action="store_true", help="no figures")
     options = parser.parse_args(arguments)
     if options.quick:

@@ -11,7 +11,6 @@ look for no missing label). Without a balancer and with PCGrad. Measured by
 
 import argparse
 import json
-import pathlib
 import sys
 
 import numpy as np
@@ -48,12 +47,7 @@ def row(kind: str, method: str, rounds: list[dict]) -> tuple[str, ...]:
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
-    parser.add_argument("--turns", type=int, default=8, help="per round")
-    parser.add_argument(
-        "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
-    )
-    parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
+    step_time.add_turns(parser)
     parser.add_argument("--quick", action="store_true", help="no figures")
     options = parser.parse_args(arguments)
     options.tasks, options.methods = NUM_TASKS, METHODS

@@ -249,6 +249,16 @@ def table(results: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def add_turns(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `measure_round`, and of where its numbers go."""
+    parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
+    parser.add_argument("--turns", type=int, default=8, help="per round")
+    parser.add_argument(
+        "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
+
+
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -264,17 +274,12 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         default=str(_HERE.parent / ".venv-peers" / "bin" / "python"),
         help="interpreter of an environment with requirements-peers.txt",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
-    parser.add_argument("--turns", type=int, default=8, help="per round")
-    parser.add_argument(
-        "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
-    )
+    add_turns(parser)
     parser.add_argument(
         "--system-malloc",
         action="store_true",
         help="leave freed memory to glibc's defaults (noisier, see README.md)",
     )
-    parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
     parser.add_argument(
         "--quick", action="store_true", help="one small case, one round: no figures"
     )

@@ -19,8 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-import tensorflow as tf
-from recipe import BestEpoch, Results, compare, load, mean_std, prepare
+from recipe import BestEpoch, Results, compare, load, mean_std, measured, prepare
 
 import keras_mtl as mtl
 from keras_mtl.data import EpochOrder, pairs
@@ -53,18 +52,9 @@ def build(architecture, tasks):
     )
 
 
-def measure(model, columns):
-    """The metric of each task that the model has."""
-    names = ("image", *model.task_names)
-    data = tf.data.Dataset.from_tensor_slices({name: columns[name] for name in names})
-    data = pairs(data.batch(250), labels=model.task_names)
-    logs = model.evaluate(data, verbose=0, return_dict=True)
-    return {task: logs[f"{task}_{METRICS[task]}"] for task in model.task_names}
-
-
 def score(model, columns):
     """Mean of accuracy, IoU and 1 less the stroke's error over its deviation."""
-    found = measure(model, columns)
+    found = measured(model, columns, METRICS)
     if "stroke" in found:
         found["stroke"] = 1 - found["stroke"] / columns["stroke"].std()
     return np.mean(list(found.values()))
@@ -87,7 +77,7 @@ def train(architecture, methods, tasks, splits, rate, seed, arguments, bar):
         shuffle=False,
         verbose=0,
     )
-    found = measure(model, splits["test"])
+    found = measured(model, splits["test"], METRICS)
     return found | {
         "parameters": model.count_params(),
         "learning_rate": rate,

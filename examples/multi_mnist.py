@@ -19,9 +19,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recipe import BestEpoch, Results, compare, load, mean_std, parsed, prepare
+from recipe import (
+    BestEpoch,
+    Results,
+    compare,
+    load,
+    mean_std,
+    measured,
+    parsed,
+    prepare,
+)
 
 import keras_mtl as mtl
 from keras_mtl.data import EpochOrder, pairs
@@ -29,6 +37,7 @@ from keras_mtl.plots import Table, markdown_table
 
 SPLITS = ("train", "validation", "test")
 TASKS = ("left", "right")
+METRICS = dict.fromkeys(TASKS, "accuracy")
 BATCH_SIZE = 256
 LEARNING_RATE = 2e-3
 EPOCHS = 20
@@ -63,15 +72,6 @@ def build(tasks):
     return mtl.build_model(make_backbone(), [mtl.Task(name, head) for name in tasks])
 
 
-def measure(model, columns):
-    """The accuracy of each task that the model has."""
-    names = ("image", *model.task_names)
-    data = tf.data.Dataset.from_tensor_slices({name: columns[name] for name in names})
-    data = pairs(data.batch(500), labels=model.task_names)
-    logs = model.evaluate(data, verbose=0, return_dict=True)
-    return {task: logs[f"{task}_accuracy"] for task in model.task_names}
-
-
 def train(methods, tasks, splits, seed, arguments, bar):
     """Test accuracies of the epoch that is best on validation."""
     keras.utils.set_random_seed(seed)
@@ -85,7 +85,7 @@ def train(methods, tasks, splits, seed, arguments, bar):
     model.compile(keras.optimizers.Adam(rate), balancing=options, **methods)
 
     def score(model):
-        return np.mean(list(measure(model, splits["validation"]).values()))
+        return np.mean(list(measured(model, splits["validation"], METRICS).values()))
 
     best = BestEpoch(score, arguments.epochs, bar)
     model.fit(
@@ -95,7 +95,7 @@ def train(methods, tasks, splits, seed, arguments, bar):
         shuffle=False,
         verbose=0,
     )
-    return measure(model, splits["test"]) | {
+    return measured(model, splits["test"], METRICS) | {
         "parameters": model.count_params(),
         "epoch": best.epoch,
         "validation": float(best.best),

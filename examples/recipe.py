@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
+from keras_mtl.data import pairs
 
 SMOKE_EXAMPLES = 600
 # One process makes many models, which TensorFlow takes for one that is made anew.
@@ -76,6 +77,21 @@ def area_under_curve(labels, scores):
     negatives = len(labels) - positives
     above = np.sum(rank[labels > 0]) - positives * (positives + 1) / 2
     return float(above / (positives * negatives))
+
+
+def measured(model, columns, metrics):
+    """A metric of each task that the model has, on images in memory.
+
+    Args:
+        model: A compiled model with the input "image".
+        columns: Dict of "image" and the labels by task.
+        metrics: Dict from task name to the name of its metric.
+    """
+    names = ("image", *model.task_names)
+    data = tf.data.Dataset.from_tensor_slices({name: columns[name] for name in names})
+    data = pairs(data.batch(250), labels=model.task_names)
+    logs = model.evaluate(data, verbose=0, return_dict=True)
+    return {task: logs[f"{task}_{metrics[task]}"] for task in model.task_names}
 
 
 class BestEpoch(keras.callbacks.Callback):
