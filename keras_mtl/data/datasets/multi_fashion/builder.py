@@ -28,8 +28,8 @@ brighter pixel stays. Every picture is the left one once (twice in train), and i
 partner is drawn at random. Lin et al. (2019) made such a set; where its pictures lie is
 not written down.
 
-Splits: by source picture, before anything is pasted: train has pairs of the first 50,000
-training pictures, validation of the last 10,000, test of the 10,000 test pictures.
+Splits: by source picture, before anything is pasted: train has pairs of the first
+50,000 training pictures, validation of the last 10,000, test of the test pictures.
 "left_source" and "right_source" are their rows, test pictures after the 60,000 of
 training; no row is in two splits.
 
