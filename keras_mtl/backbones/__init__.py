@@ -2,6 +2,7 @@
 
 from keras_mtl.backbones.backbone import Backbone, named_features, registry
 from keras_mtl.backbones.convnet import ConvNet
+from keras_mtl.backbones.fusion import Fusion
 from keras_mtl.backbones.mlp import MLP
 from keras_mtl.backbones.recurrent import Recurrent
 from keras_mtl.backbones.tabular import Tabular
@@ -12,6 +13,7 @@ __all__ = [
     "MLP",
     "Backbone",
     "ConvNet",
+    "Fusion",
     "Recurrent",
     "Tabular",
     "get",

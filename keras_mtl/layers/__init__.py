@@ -3,6 +3,7 @@
 from keras_mtl.layers.adapter import Adapter
 from keras_mtl.layers.attention_module import AttentionModule
 from keras_mtl.layers.batch_normalization import BatchNormalization
+from keras_mtl.layers.bilinear_attention import BilinearAttention
 from keras_mtl.layers.branch_choice import BranchChoice
 from keras_mtl.layers.covariance_alignment import CovarianceAlignment
 from keras_mtl.layers.cross_residual_unit import CrossResidualUnit
@@ -11,13 +12,16 @@ from keras_mtl.layers.einsum_dense import EinsumDense
 from keras_mtl.layers.expert_bank import ExpertBank
 from keras_mtl.layers.feature_attention import FeatureAttention
 from keras_mtl.layers.feature_modulation import FeatureModulation
+from keras_mtl.layers.fill_absent import FillAbsent
 from keras_mtl.layers.funnel import MonotonePenalty, ProbabilityProduct
 from keras_mtl.layers.gate import DSelectKGate, Gate
+from keras_mtl.layers.gated_sum import GatedSum
 from keras_mtl.layers.information_transfer import InformationTransfer
 from keras_mtl.layers.last_step import LastStep
 from keras_mtl.layers.layer_normalization import LayerNormalization
 from keras_mtl.layers.low_rank import LowRankUpdate, WithUpdates
 from keras_mtl.layers.mixture import Mixture
+from keras_mtl.layers.modality_dropout import ModalityDropout
 from keras_mtl.layers.multi_head_attention import MultiHeadAttention
 from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
@@ -30,6 +34,7 @@ __all__ = [
     "Adapter",
     "AttentionModule",
     "BatchNormalization",
+    "BilinearAttention",
     "BranchChoice",
     "CovarianceAlignment",
     "CrossResidualUnit",
@@ -39,13 +44,16 @@ __all__ = [
     "ExpertBank",
     "FeatureAttention",
     "FeatureModulation",
+    "FillAbsent",
     "Gate",
+    "GatedSum",
     "InformationTransfer",
     "LastStep",
     "LayerMixture",
     "LayerNormalization",
     "LowRankUpdate",
     "Mixture",
+    "ModalityDropout",
     "MonotonePenalty",
     "MultiHeadAttention",
     "NDDRUnit",
