@@ -14,6 +14,7 @@ from keras_mtl.layers.feature_attention import FeatureAttention
 from keras_mtl.layers.feature_modulation import FeatureModulation
 from keras_mtl.layers.fill_absent import FillAbsent
 from keras_mtl.layers.funnel import MonotonePenalty, ProbabilityProduct
+from keras_mtl.layers.fused_slope import FusedSlope
 from keras_mtl.layers.gate import DSelectKGate, Gate
 from keras_mtl.layers.gated_sum import GatedSum
 from keras_mtl.layers.information_transfer import InformationTransfer
@@ -45,6 +46,7 @@ __all__ = [
     "FeatureAttention",
     "FeatureModulation",
     "FillAbsent",
+    "FusedSlope",
     "Gate",
     "GatedSum",
     "InformationTransfer",
