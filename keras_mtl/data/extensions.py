@@ -6,17 +6,16 @@ sha256 is right.
 """
 
 import functools
-import hashlib
 import importlib.machinery
 import importlib.util
 import os
 import pathlib
 import sys
-import tempfile
 from types import ModuleType
 
 from keras_mtl.data import fetcher
 from keras_mtl.data.catalogue import Package
+from keras_mtl.data.unpacking import is_whole, write_whole
 
 
 def load_extension(
@@ -62,11 +61,11 @@ def load_extension(
     fetcher.check_machine(package)
     folder = pathlib.Path(cache_dir or fetcher.cache_folder())
     target = folder / f"{package.name}-{package.version}" / paths[0]
-    if not _is_whole(target, package.modules[paths[0]]):
+    if not is_whole(target, package.modules[paths[0]]):
         content = fetcher.open_file(
             package, paths[0], cache_dir=cache_dir, progress=progress
         )
-        _write(target, content.getbuffer())
+        write_whole(target, content.getbuffer())
     try:
         return _loaded(module, str(target.resolve()))
     except ImportError as error:
@@ -75,23 +74,6 @@ def load_extension(
             f"{package.version}. Install it, which compiles it if need be: `pip "
             f"install {package.name}=={package.version}`"
         ) from error
-
-
-def _is_whole(path, sha256):
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-
-
-def _write(path, content):
-    """Writes a file that is only ever seen whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that the last step is a rename.
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=path.parent) as stage:
-        part = pathlib.Path(stage) / path.name
-        part.write_bytes(content)
-        os.replace(part, path)
 
 
 @functools.cache

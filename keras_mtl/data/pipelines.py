@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_mtl.data.following import EpochFollower, per_iterator
@@ -68,6 +69,7 @@ class EpochOrder(EpochFollower):
         buffer_size: int | None = None,
         steps_per_epoch: int | None = None,
         drop_remainder: bool = False,
+        groups: Any = None,
     ) -> tf.data.Dataset:
         """Makes the pipeline of one epoch's batches, to be iterated once per epoch.
 
@@ -84,6 +86,9 @@ class EpochOrder(EpochFollower):
                 the data. Epoch `e` then has the batches from `e * steps_per_epoch` on
                 of the endless row of shuffled passes.
             drop_remainder: Drop the last batch of a pass if it is smaller.
+            groups: Optional group of every example, shape `(examples,)`: every batch is
+                of one group, such as texts of similar length, and the last batch of
+                each group is smaller. Not for streaming.
 
         Returns:
             A `tf.data.Dataset` of known cardinality. `map` and `prefetch` may follow.
@@ -100,6 +105,7 @@ class EpochOrder(EpochFollower):
             buffer_size=buffer_size,
             steps_per_epoch=steps_per_epoch,
             drop_remainder=drop_remainder,
+            groups=groups,
         )
 
     def _current_epoch(self):
@@ -121,6 +127,7 @@ def epoch_batches(
     buffer_size: int | None = None,
     steps_per_epoch: int | None = None,
     drop_remainder: bool = False,
+    groups: Any = None,
 ) -> tf.data.Dataset:
     """The batches of one epoch, the same that `EpochOrder` gives to `fit` in it.
 
@@ -132,6 +139,7 @@ def epoch_batches(
         buffer_size: As in `EpochOrder.batches`.
         steps_per_epoch: As in `EpochOrder.batches`.
         drop_remainder: Drop the last batch of a pass if it is smaller.
+        groups: As in `EpochOrder.batches`.
 
     Returns:
         A `tf.data.Dataset` that gives the same batches each time it is iterated.
@@ -158,6 +166,7 @@ def epoch_batches(
         buffer_size=buffer_size,
         steps_per_epoch=steps_per_epoch,
         drop_remainder=drop_remainder,
+        groups=groups,
     )
 
 
@@ -230,6 +239,7 @@ def _pipeline(
     buffer_size,
     steps_per_epoch,
     drop_remainder,
+    groups,
 ):
     """Builds the pipeline; `epoch` is called in the graph, once per iterator."""
     _positive("batch_size", batch_size)
@@ -241,11 +251,22 @@ def _pipeline(
         _positive("buffer_size", buffer_size)
         size = cardinality(data)
         passes = functools.partial(_pass_in_pieces, data, buffer_size, seed)
-    batches = size // batch_size if drop_remainder else -(-size // batch_size)
+
+    def batches_of_pass(number):
+        return passes(number).batch(batch_size, drop_remainder)
+
+    sizes = [size]
+    if groups is not None:
+        groups, sizes = _checked_groups(groups, size, buffer_size)
+        batches_of_pass = functools.partial(
+            _grouped_batches, groups, _parts(sizes, batch_size, drop_remainder), seed
+        )
+    batches = len(_parts(sizes, batch_size, drop_remainder))
     if not batches:
         raise ValueError(
             f"An epoch would have no batch: {size} examples and `drop_remainder=True`. "
-            f"Expected `batch_size` <= {size}. Received: batch_size={batch_size!r}"
+            f"Expected `batch_size` <= {max(sizes)}. Received: "
+            f"batch_size={batch_size!r}"
         )
     steps = batches if steps_per_epoch is None else steps_per_epoch
     _positive("steps_per_epoch", steps)
@@ -255,9 +276,7 @@ def _pipeline(
         rows = tf.data.Dataset.range(first // batches, tf.int64.max)
         # `take` before `flat_map` would be wrong with steps_per_epoch; the passes are
         # made lazily, one at a time.
-        rows = rows.flat_map(
-            lambda number: passes(number).batch(batch_size, drop_remainder)
-        )
+        rows = rows.flat_map(batches_of_pass)
         return rows.skip(first % batches).take(steps)
 
     def gathered(rows):
@@ -266,6 +285,46 @@ def _pipeline(
     return per_iterator(
         epoch_of_batches, steps, gathered if buffer_size is None else None
     )
+
+
+def _checked_groups(groups, size, buffer_size):
+    """The groups as an array, and the number of examples of each."""
+    groups = np.asarray(groups)
+    if buffer_size is not None or groups.shape != (size,):
+        raise ValueError(
+            f"Expected `groups` to be of shape ({size},), one entry per example, for "
+            "data in memory (`buffer_size=None`). Received: groups of shape "
+            f"{groups.shape}, buffer_size={buffer_size!r}"
+        )
+    _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return groups, sizes.tolist()
+
+
+def _parts(sizes, batch_size, drop_remainder):
+    """First row and end of every batch, where groups of these sizes follow each other.
+
+    Shape `(batches, 2)`.
+    """
+    parts, before = [], 0
+    for size in sizes:
+        for start in range(0, size, batch_size):
+            end = min(start + batch_size, size)
+            if end - start == batch_size or not drop_remainder:
+                parts.append((before + start, before + end))
+        before += size
+    return np.array(parts, np.int64).reshape(-1, 2)
+
+
+def _grouped_batches(groups, parts, seed, number):
+    """Dataset of the batches of pass `number`, each with rows of one group."""
+    seeds = _seeds(seed, number)
+    rows = _permuted(tf.range(len(groups), dtype=tf.int64), seeds)
+    # Stable: inside of a group the rows keep their new order.
+    rows = tf.gather(rows, tf.argsort(tf.gather(groups, rows), stable=True))
+    fold = tf.random.experimental.stateless_fold_in(seeds, 1)
+    order = _permuted(tf.constant(parts), fold)
+    batches = tf.data.Dataset.from_tensor_slices(order)
+    return batches.map(lambda part: rows[part[0] : part[1]])
 
 
 def _shuffled_indices(size, seed, number):

@@ -152,7 +152,8 @@ def _adopt(backbone):
         # Its own `input` and `output` exist only once it has been called.
         name = backbone.name
         backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=name)
-    features = backbones.named_features(backbone.output)
+    given = backbone.input if isinstance(backbone.input, dict) else {}
+    features = backbones.named_features(backbone.output, given.get("padding_mask"))
     if features is backbone.output or features == backbone.output:
         return backbone
     return keras.Model(backbone.input, features, name=backbone.name)

@@ -17,6 +17,7 @@ from keras_mtl.data.augmentation.words import (
     tags_of_pieces,
     tags_of_words,
     word_dropout,
+    word_mask,
 )
 
 get = registry.get
@@ -45,4 +46,5 @@ __all__ = [
     "tags_of_pieces",
     "tags_of_words",
     "word_dropout",
+    "word_mask",
 ]

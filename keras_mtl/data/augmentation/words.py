@@ -98,6 +98,24 @@ def pieces_of_words(pieces: tf.RaggedTensor) -> tuple[Tensor, Tensor]:
     return row, row.with_values(of_piece)
 
 
+def word_mask(word: Tensor) -> Tensor:
+    """Where the first pieces of words are.
+
+    Args:
+        word: As in `tags_of_pieces`.
+
+    Returns:
+        Boolean tensor of the same shape: the pieces that a tag is read at, and that a
+        CRF goes over.
+
+    Example:
+    >>> word_mask(tf.constant([[-1, 0, 1, 1, -1]])).numpy().tolist()
+    [[False, True, True, False, False]]
+    """
+    before = tf.pad(word[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
+    return tf.logical_and(word >= 0, tf.not_equal(word, before))
+
+
 def tags_of_pieces(
     tags: Tensor, word: Tensor, *, missing: int = -1, all_pieces: bool = False
 ) -> Tensor:
@@ -118,9 +136,7 @@ def tags_of_pieces(
     >>> tags_of_pieces(tf.constant([[3, 5]]), word).numpy().tolist()
     [[-1, 3, 5, -1, -1]]
     """
-    tagged = word >= 0
-    if not all_pieces:
-        tagged = tf.logical_and(tagged, _is_first(word))
+    tagged = word >= 0 if all_pieces else word_mask(word)
     of_piece = tf.gather(tags, tf.maximum(word, 0), axis=1, batch_dims=1)
     return tf.where(tagged, of_piece, tf.cast(missing, tags.dtype))
 
@@ -144,7 +160,7 @@ def tags_of_words(
     >>> tags_of_words(tf.constant([[9, 3, 5, 4, 9]]), word, 3).numpy().tolist()
     [[3, 5, -1]]
     """
-    first = tf.logical_and(word >= 0, _is_first(word))
+    first = word_mask(word)
     places = tf.where(first)
     values = tf.boolean_mask(tags, first)
     targets = tf.stack(
@@ -190,8 +206,3 @@ def _replaced(words, keep, padding, unknown):
         return words.with_values(tf.where(kept.values, words.values, unknown))
     there = tf.not_equal(words, tf.cast(padding, words.dtype))
     return tf.where(tf.logical_and(there, tf.logical_not(keep)), unknown, words)
-
-
-def _is_first(word):
-    before = tf.pad(word[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
-    return tf.not_equal(word, before)
