@@ -149,22 +149,29 @@ class TextPreprocessor:
         return x, tags_of_pieces(rows, word, missing=missing)
 
     def _of_texts(self, *texts):
-        return self._packed(tuple(self.tokenizer(text) for text in texts))
+        return self._packed(tuple(self._ids(text) for text in texts))
 
     def _of_words(self, words):
         strings = words.values
         if getattr(self.tokenizer, "add_prefix_space", None) is False:
             # Byte-level tokenizers tell that a word begins by the space before it.
             strings = tf.strings.join([" ", strings])
-        pieces, word = pieces_of_words(words.with_values(self.tokenizer(strings)))
+        pieces, word = pieces_of_words(words.with_values(self._ids(strings)))
         start, end = len(self._pack.start_value), len(self._pack.end_value)
         room = self.sequence_length - start - end
         word = word.to_tensor(-1, shape=[None, room])
         word = tf.pad(word, [[0, 0], [start, end]], constant_values=-1)
         return self._packed((pieces,)), word
 
+    def _ids(self, strings):
+        ids = self.tokenizer(strings)
+        if isinstance(ids, tf.RaggedTensor):
+            return ids
+        # Where functions are made to run eagerly, keras-hub gives lists.
+        return tf.ragged.constant(ids, tf.int32, ragged_rank=1)
+
     def _packed(self, parts):
-        tokens, segments = self._pack(parts)
+        tokens, segments = map(tf.convert_to_tensor, self._pack(parts))
         mask = tokens != self.tokenizer.pad_token_id
         x = {"token_ids": tokens, "segment_ids": segments, "padding_mask": mask}
         shape = [None, self.sequence_length]
