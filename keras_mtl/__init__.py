@@ -22,6 +22,7 @@ from keras_mtl.training import (
     MultiTaskModel,
     accelerate,
     build_model,
+    layerwise_rates,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "export",
     "heads",
     "layers",
+    "layerwise_rates",
     "plots",
     "strategy",
     "weightings",

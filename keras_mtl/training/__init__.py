@@ -2,6 +2,7 @@
 
 from keras_mtl.training.accelerate import Acceleration, accelerate
 from keras_mtl.training.builder import build_model
+from keras_mtl.training.layer_rates import layerwise_rates
 from keras_mtl.training.model import MultiTaskModel
 from keras_mtl.training.options import BalancingOptions
 
@@ -11,4 +12,5 @@ __all__ = [
     "MultiTaskModel",
     "accelerate",
     "build_model",
+    "layerwise_rates",
 ]
