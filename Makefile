@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Measuring which lines run takes a quarter more time.
 COVERAGE ?= --cov --cov-report=term
-RECIPES := census_income womens_clothing movielens river_flow scenes digits_sharing \
+RECIPES := census_income womens_clothing reviews movielens river_flow scenes digits_sharing \
 	continual_digits molecule_ace multi_mnist
 BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing
 

@@ -14,6 +14,7 @@ import tqdm
 
 import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
 from keras_mtl.data import pairs
+from keras_mtl.plots import Table, markdown_table
 
 SMOKE_EXAMPLES = 600
 # One process makes many models, which TensorFlow takes for one that is made anew.
@@ -77,6 +78,49 @@ def area_under_curve(labels, scores):
     negatives = len(labels) - positives
     above = np.sum(rank[labels > 0]) - positives * (positives + 1) / 2
     return float(above / (positives * negatives))
+
+
+def class_scores(labels, predicted, num_classes):
+    """Precision, recall, F1 and number of labels of every class, shape `(4, classes)`.
+
+    What a division by nothing would give is 0.
+    """
+    right, found, there = (
+        np.bincount(values, minlength=num_classes).astype("float64")
+        for values in (labels[labels == predicted], predicted, labels)
+    )
+    precision, recall = right / np.maximum(found, 1), right / np.maximum(there, 1)
+    f1 = 2 * right / np.maximum(found + there, 1)
+    return np.stack([precision, recall, f1, there])
+
+
+def f1_score(labels, predicted, num_classes, average):
+    """F1 over the classes, their mean ("macro") or weighted by their number.
+
+    Classes that neither occur nor are predicted are left out.
+    """
+    _, _, f1, there = class_scores(labels, predicted, num_classes)
+    seen = (there > 0) | (np.bincount(predicted, minlength=num_classes) > 0)
+    weights = there if average == "weighted" else seen
+    return float(np.average(f1, weights=weights))
+
+
+def classification_report(labels, predicted, names):
+    """A table in Markdown, a row per class, their means, and the accuracy."""
+    scores = class_scores(labels, predicted, len(names))
+    there = scores[-1]
+    rows = [
+        (name, *(f"{value:.3f}" for value in values[:3]), f"{values[3]:,.0f}")
+        for name, values in zip(names, scores.T, strict=True)
+    ]
+    total = f"{there.sum():,.0f}"
+    for average, weights in (("macro", there > 0), ("weighted", there)):
+        means = np.average(scores[:3], axis=1, weights=weights)
+        rows.append((f"{average} mean", *(f"{m:.3f}" for m in means), total))
+    accuracy = f"{np.mean(labels == predicted):.3f}"
+    rows.append(("accuracy", "", "", accuracy, total))
+    header = ("class", "precision", "recall", "F1", "examples")
+    return markdown_table(Table(header, tuple(rows), num_labels=1))
 
 
 def measured(model, columns, metrics):

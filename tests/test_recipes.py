@@ -35,6 +35,27 @@ def test_area_under_curve_counts_the_pairs_in_order(ties):
     assert area == pytest.approx(np.mean(won), abs=1e-12)
 
 
+def test_scores_of_classes_by_hand():
+    import recipe
+
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    predicted = np.array([0, 0, 1, 1, 0, 0])
+    found = recipe.class_scores(labels, predicted, 4)
+    np.testing.assert_allclose(found[0], [2 / 4, 1 / 2, 0, 0])
+    np.testing.assert_allclose(found[1], [2 / 3, 1 / 2, 0, 0])
+    f1 = [4 / 7, 1 / 2, 0]
+    np.testing.assert_allclose(found[2], [*f1, 0])
+    assert found[3].tolist() == [3, 2, 1, 0]
+    macro = recipe.f1_score(labels, predicted, 4, "macro")
+    assert macro == pytest.approx(sum(f1) / 3)
+    weighted = recipe.f1_score(labels, predicted, 4, "weighted")
+    assert weighted == pytest.approx((3 * f1[0] + 2 * f1[1]) / 6)
+    lines = recipe.classification_report(labels, predicted, ["a", "b", "c", "d"])
+    assert "| a | 0.500 | 0.667 | 0.571 | 3 |" in lines
+    assert "| weighted mean | 0.417 | 0.500 | 0.452 | 6 |" in lines
+    assert "| accuracy |  |  | 0.500 | 6 |" in lines
+
+
 def test_codes_of_unknown_values_are_minus_one():
     import recipe
 

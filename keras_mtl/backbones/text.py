@@ -115,6 +115,53 @@ class Text(Backbone):
         }
         self._network = keras.saving.serialize_keras_object(network)
 
+    def split(self, count: int) -> tuple[keras.Model, keras.Model]:
+        """The network in two: what stays as it is, and the last layers.
+
+        What the first gives can be kept, so that a training of the last layers does
+        not run the first again (`keras_mtl.data.text.cached_features` with
+        `features=("sequence",)`). Both share their layers with this backbone.
+
+        Args:
+            count: Number of Transformer layers of the second part, 1 or more.
+
+        Returns:
+            Two models: from the inputs of the backbone to `{"sequence": …}`; and from
+            `{"hidden": …, "padding_mask": …}`, where `"hidden"` is the first one's
+            sequence, to the backbone's features.
+
+        Raises:
+            ValueError: If there are fewer layers, or the later ones need more than
+                the sequence and the mask.
+
+        Example:
+        >>> import keras_hub
+        >>> bert = keras_hub.models.BertBackbone(
+        ...     vocabulary_size=30, num_layers=3, num_heads=2, hidden_dim=8,
+        ...     intermediate_dim=16, max_sequence_length=12)
+        >>> lower, upper = Text(network=bert).split(2)
+        >>> sorted(upper.input)
+        ['hidden', 'padding_mask']
+        """
+        check_count("count", count)
+        if count > len(self.stages):
+            raise ValueError(
+                f"Expected `count` to be at most {len(self.stages)}, the number of "
+                f"Transformer layers. Received: count={count}"
+            )
+        first = self.get_layer(self.stages[-count])
+        taken = first.input
+        hidden = taken[0] if isinstance(taken, list | tuple) else taken
+        lower = keras.Model(self.input, {"sequence": hidden}, name=f"{self.name}_lower")
+        try:
+            inputs = {"hidden": hidden, "padding_mask": self.input["padding_mask"]}
+            return lower, _after(inputs, self.output, f"{self.name}_upper")
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                "Expected the last Transformer layers to take no more than a sequence "
+                f"and a mask. Received: {self.stages[-count:]} of {self.name!r}"
+            ) from error
+
     def get_config(self):
         # With the network's own configuration; the weights are those of the layers.
         return {**super().get_config(), **self._arguments, "network": self._network}
@@ -147,6 +194,16 @@ def _from_configuration(network):
     import keras_hub  # noqa: F401  (registers its classes)
 
     return keras.saving.deserialize_keras_object(network)
+
+
+def _after(tensors, outputs, name):
+    """The model from tensors in the middle of a network to its outputs."""
+    inputs = {
+        key: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=key)
+        for key, t in tensors.items()
+    }
+    part = keras.Model(list(tensors.values()), outputs)
+    return keras.Model(inputs, part(list(inputs.values())), name=name)
 
 
 def _outputs(network: Any) -> dict[str, Tensor]:

@@ -97,6 +97,33 @@ def test_padding_changes_no_feature_of_other_networks(kind):
     np.testing.assert_allclose(long["pooled"], short["pooled"], atol=1e-5)
 
 
+def test_two_parts_are_the_whole():
+    backbone = Text(network=tiny_bert.network())
+    lower, upper = backbone.split(2)
+    x = tiny_bert.tokens(5, 9)
+    options = {"features": ("sequence",), "progress": False}
+    hidden = mtl.data.text.cached_features(lower, x, **options)["sequence"]
+    halves = {"hidden": hidden, "padding_mask": x["padding_mask"]}
+    found, expected = upper(halves), backbone(x)
+    np.testing.assert_allclose(found["pooled"], expected["pooled"], atol=1e-5)
+    assert len(lower.weights) + len(upper.weights) == len(backbone.weights)
+    model = mtl.build_model(upper, tasks())
+    model.compile("sgd")
+    y = {"topic": np.arange(5) % 3, "stars": np.arange(5.0)}
+    model.fit(mtl.data.text.bucketed((halves, y), 2), verbose=0)
+    assert np.abs(backbone(x)["pooled"] - expected["pooled"]).max() > 1e-4
+    np.testing.assert_allclose(lower(x)["sequence"][0, 0], hidden[0, 0], atol=1e-6)
+
+
+def test_networks_that_cannot_be_split():
+    backbone = Text(network=tiny_bert.network())
+    with error_with(ValueError, "at most 3", "count=4"):
+        backbone.split(4)
+    network = keras_hub.models.DebertaV3Backbone(**tiny_bert.CONFIG)
+    with error_with(ValueError, "a sequence and a mask"):
+        Text(network=network).split(1)
+
+
 def test_adopted_network_without_pooled_output_leaves_padding_out():
     network = keras_hub.models.DistilBertBackbone(**tiny_bert.CONFIG)
     model = mtl.build_model(network, tasks())

@@ -58,9 +58,13 @@ def random_texts(rows=40):
 
 def test_alignment_equals_a_slow_one(preprocess):
     words, tags = random_texts()
-    x, y = preprocess.tagged(words, tags)
-    _, word = preprocess.words(words)
-    first = word_mask(word)
+    with_mask = TextPreprocessor(tiny_bert.tokenizer(), LENGTH, word_mask=True)
+    x, y = with_mask.tagged(words, tags)
+    plain, word = preprocess.words(words)
+    assert set(x) - set(plain) == {"word_mask"}
+    first = x["word_mask"]
+    assert first.dtype == tf.bool
+    np.testing.assert_array_equal(first, word_mask(word))
     cut = 0
     for row in range(len(words)):
         tokens, labels, mask = aligned(words[row], tags[row])

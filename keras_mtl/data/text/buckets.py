@@ -54,7 +54,8 @@ def bucketed(
     Args:
         data: Arrays or a finite, unbatched `tf.data.Dataset` of `x`, `(x, y)` or
             `(x, y, sample_weight)`, where `x` is a dict of what `TextPreprocessor`
-            makes, `"padding_mask"` among it, maybe besides other inputs.
+            makes, `"padding_mask"` among it, maybe besides other inputs. Those whose
+            first two axes are the mask's have an entry per token.
         batch_size: Number of examples of a batch; the last of each bucket has less.
         boundaries: Increasing lengths of the buckets, the longest text's at least.
             Defaults to `bucket_boundaries`.
@@ -94,7 +95,7 @@ def bucketed(
         batches = epoch_batches(arrays, batch_size, seed=0, epoch=0, **options)
     else:
         batches = order.batches(arrays, batch_size, **options)
-    inputs = [name for name, value in x.items() if value.shape[1:] == mask.shape[1:]]
+    inputs = [name for name, value in x.items() if value.shape[:2] == mask.shape]
 
     def cut(*parts):
         length = _boundary(parts[0]["padding_mask"], boundaries)

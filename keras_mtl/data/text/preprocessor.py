@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_mtl.data.augmentation import pieces_of_words, tags_of_pieces
+from keras_mtl.data.augmentation import pieces_of_words, tags_of_pieces, word_mask
 from keras_mtl.utils.checks import check_count
 from keras_mtl.utils.types import Tensor
 
@@ -26,9 +26,11 @@ class TextPreprocessor:
         backbone: Optional backbone that gets the tokens, a `backbones.Text` or one of
             keras-hub: tells which inputs there are, and is checked to go with the
             tokenizer.
+        word_mask: Whether texts of words get the boolean input `"word_mask"` as well:
+            where the first tokens of words are, for heads that read tags there.
 
     Attributes:
-        inputs: Names of the tensors that it makes.
+        inputs: Names of the tensors that it makes of texts.
 
     Raises:
         ValueError: If `sequence_length` is more than the backbone allows, tokenizer
@@ -54,6 +56,7 @@ class TextPreprocessor:
         sequence_length: int = 128,
         *,
         backbone: Any = None,
+        word_mask: bool = False,
     ):
         import keras_hub
 
@@ -74,6 +77,7 @@ class TextPreprocessor:
             )
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
+        self.word_mask = word_mask
         preprocessor = kinds[type(tokenizer)](tokenizer, sequence_length)
         given = list(preprocessor(tf.constant(["a"])))
         taken = given if backbone is None else list(backbone.input)
@@ -161,7 +165,10 @@ class TextPreprocessor:
         room = self.sequence_length - start - end
         word = word.to_tensor(-1, shape=[None, room])
         word = tf.pad(word, [[0, 0], [start, end]], constant_values=-1)
-        return self._packed((pieces,)), word
+        x = self._packed((pieces,))
+        if self.word_mask:
+            x["word_mask"] = word_mask(word)
+        return x, word
 
     def _ids(self, strings):
         ids = self.tokenizer(strings)
