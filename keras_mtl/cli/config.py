@@ -25,6 +25,36 @@ _SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """The keys of the part `data.text`.
+
+    Args:
+        preset: Preset or folder of the tokenizer, or the name of a network that a
+            package ships (`minilm-l6`).
+        sequence_length: Number of tokens of every text.
+        tags: Names of labels with a class per word; the input is then the words.
+        word_mask: Whether the model takes the input `"word_mask"`.
+    """
+
+    preset: str
+    sequence_length: int = 128
+    tags: Any = ()
+    word_mask: bool = False
+
+    def __post_init__(self):
+        string_at("preset", self.preset)
+        count_at("sequence_length", self.sequence_length)
+        with at("tags"):
+            tags = [self.tags] if isinstance(self.tags, str) else list(self.tags)
+            if not all(isinstance(tag, str) for tag in tags):
+                raise ValueError(
+                    "Expected `tags` to be a list of names of labels. "
+                    f"Received: tags={self.tags!r}"
+                )
+            object.__setattr__(self, "tags", tags)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """What to train on: a dataset of `tensorflow_datasets`, or one's own files.
 
@@ -41,6 +71,8 @@ class DataConfig:
             there is none.
         buffer_size: `null` keeps the training examples in memory; a number streams
             them, and shuffles in pieces of so many.
+        text: How the input, texts or words, becomes tokens for a text backbone: the
+            fields of `TextConfig`.
     """
 
     dataset: str | None = None
@@ -50,6 +82,7 @@ class DataConfig:
     batch_size: int = 64
     splits: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     buffer_size: int | None = None
+    text: Any = None
 
     def __post_init__(self):
         if (self.dataset is None) == (self.schema is None):
@@ -67,6 +100,10 @@ class DataConfig:
         count_at("batch_size", self.batch_size)
         if self.buffer_size is not None:
             count_at("buffer_size", self.buffer_size)
+        if self.text is not None:
+            with at("text"):
+                parsed = parse_section(TextConfig, self.text, name="text")
+            object.__setattr__(self, "text", _plain(parsed))
         with at("splits"):
             splits = check_mapping("splits", self.splits)
             check_keys("splits", splits, _SPLITS)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_mtl import architectures, backbones, balancers, data, heads, weightings
+from keras_mtl.cli import texts
 from keras_mtl.cli.config import CompileConfig, Config, DataConfig, TaskConfig
 from keras_mtl.data import loaders
 from keras_mtl.plots.tables import comparison_table, text_table
@@ -37,6 +38,8 @@ def make_model(config: Config) -> MultiTaskModel:
         architecture = architectures.get(config.architecture)
     with at("backbone"):
         backbone = _backbone(config.backbone)
+    if config.data.text is not None:
+        texts.preprocessor(config.data.text, backbone)  # Raises if they do not fit.
     with at():
         model = build_model(
             backbone,
@@ -127,7 +130,7 @@ def _inputs(config):
 def labelled(
     dataset: tf.data.Dataset, config: DataConfig, tasks: Sequence[Task]
 ) -> tf.data.Dataset:
-    """Pairs `(x, y)` for `fit`, out of examples or batches of them.
+    """Pairs `(x, y)` for `fit`, out of batches of examples.
 
     Args:
         dataset: Dataset of dicts of features.
@@ -146,6 +149,8 @@ def labelled(
     labels += [mask for mask in masks if mask in dataset.element_spec]
     with at("data"):
         paired = data.pairs(dataset, _inputs(config), labels)
+    if config.text is not None:
+        paired = texts.tokenised(paired, config.text)
     return paired.prefetch(tf.data.AUTOTUNE)
 
 
@@ -220,12 +225,12 @@ def _task(config: TaskConfig) -> Task:
 def _backbone(config: Any) -> Any:
     """One backbone, or a dict from task name to one."""
     if isinstance(config, str) or "class_name" in config:
-        return backbones.get(config)
+        return backbones.get(texts.with_folder(config))
     per_task, made = {}, {}
     for name, part in config.items():
         with at(name):
             if id(part) not in made:
-                made[id(part)] = backbones.get(part)
+                made[id(part)] = backbones.get(texts.with_folder(part))
         per_task[name] = made[id(part)]
     return per_task
 

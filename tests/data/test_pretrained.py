@@ -2,14 +2,16 @@
 
 import dataclasses
 import hashlib
+import pathlib
+import re
 import zipfile
 
 import numpy as np
 import pytest
 
-import keras_mtl as mtl
 from keras_mtl.data import fetcher
 from keras_mtl.data.catalogue import Package
+from keras_mtl.data.text import TextPreprocessor
 from keras_mtl.data.text.pretrained import pretrained, unpacked
 from tests.asserts import error_with
 
@@ -64,19 +66,23 @@ def test_unknown_network():
         pretrained("bert")
 
 
-def test_sentences_of_minilm_are_as_similar_as_its_authors_say():
-    folder = pretrained("minilm-l6", progress=False)
-    backbone = mtl.backbones.Text(folder)
-    preprocess = mtl.data.text.TextPreprocessor(folder, 12, backbone=backbone)
-    texts = [
-        "A man is eating food.",
-        "A man is eating a piece of bread.",
-        "Stocks fell.",
+def test_page_on_texts_runs_and_its_sentences_are_as_similar_as_it_says():
+    """So say the authors of MiniLM, too."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "text.md").read_text()
+    [block] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.M)
+    names = {}
+    exec(compile(block, "docs/text.md", "exec"), names)
+    backbone, preprocess = names["backbone"], names["preprocess"]
+    pooled = [
+        names["features"].numpy(),
+        backbone(preprocess(["Stocks fell."]))["pooled"],
     ]
-    pooled = backbone(preprocess(texts))["pooled"].numpy()
+    pooled = np.concatenate(pooled)
     pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
     similarity = pooled @ pooled.T
     assert similarity[0, 1] == pytest.approx(0.755, abs=1e-3)
     assert abs(similarity[0, 2]) < 0.15
+    trained = {v.path.split("/")[0] for v in backbone.trainable_variables}
+    assert trained == {"transformer_layer_4", "transformer_layer_5"}
     with error_with(ValueError, "at most 512", "513"):
-        mtl.data.text.TextPreprocessor(folder, 513, backbone=backbone)
+        TextPreprocessor(names["folder"], 513, backbone=backbone)

@@ -9,10 +9,11 @@ from keras_mtl.data.text.buckets import (
 )
 from keras_mtl.data.text.features import cached_features
 from keras_mtl.data.text.preprocessor import TextPreprocessor
-from keras_mtl.data.text.pretrained import pretrained
+from keras_mtl.data.text.pretrained import NAMES, pretrained
 from keras_mtl.data.text.tags import encode_tags
 
 __all__ = [
+    "NAMES",
     "TextPreprocessor",
     "bucket_boundaries",
     "bucketed",

@@ -1,6 +1,7 @@
 """From strings to what a text backbone takes, in the graph, and to word labels."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -127,13 +128,13 @@ class TextPreprocessor:
 
     def tagged(
         self, words: Any, tags: Any, *, missing: int = -1
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[dict[str, Tensor], Any]:
         """The tokens of texts of words, and their tags.
 
         Args:
             words: As in `words`.
             tags: A class of every word, of the words' shape; padded with `missing` if
-                words are padded.
+                words are padded. Or a dict of such.
             missing: What stands for no tag, the value of `Task.missing`.
 
         Returns:
@@ -145,12 +146,17 @@ class TextPreprocessor:
                 `tf.data` pipeline that is an `InvalidArgumentError` of TensorFlow.
         """
         words = _ragged(words, "")
-        tags = _tags_like(words, tags, missing)
         x, word = self.words(words)
-        rows = tags.to_tensor(missing)
-        # One more word, so that there is one.
-        rows = tf.pad(rows, [[0, 0], [0, 1]], constant_values=missing)
-        return x, tags_of_pieces(rows, word, missing=missing)
+
+        def of_tokens(tags):
+            rows = _tags_like(words, tags, missing).to_tensor(missing)
+            # One more word, so that there is one.
+            rows = tf.pad(rows, [[0, 0], [0, 1]], constant_values=missing)
+            return tags_of_pieces(rows, word, missing=missing)
+
+        if isinstance(tags, Mapping):
+            return x, {name: of_tokens(values) for name, values in tags.items()}
+        return x, of_tokens(tags)
 
     def _of_texts(self, *texts):
         return self._packed(tuple(self._ids(text) for text in texts))
