@@ -84,8 +84,12 @@ def weights(seed=0):
     }
 
 
-def write_folder(folder, seed=0):
-    """Writes network and tokenizer in Hugging Face's layout; returns the weights."""
+def write_folder(folder, seed=0, **settings):
+    """Writes network and tokenizer in Hugging Face's layout; returns the weights.
+
+    `settings` are those of the tokenizer, beside lower case.
+    """
+    settings = {"do_lower_case": True, **settings}
     config = {
         "model_type": "bert",
         "vocab_size": len(VOCABULARY),
@@ -97,7 +101,7 @@ def write_folder(folder, seed=0):
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     made = weights(seed)
     save_file(made, folder / "model.safetensors")

@@ -1,6 +1,7 @@
 """Export: numbered SavedModels for TensorFlow Serving, and their verification."""
 
 from keras_mtl.export.saved_model import export_saved_model
+from keras_mtl.export.texts import with_strings
 from keras_mtl.export.verify import (
     OutputCheck,
     VerificationReport,
@@ -17,4 +18,5 @@ __all__ = [
     "predict_saved_model",
     "verify_saved_model",
     "version_folder",
+    "with_strings",
 ]

@@ -31,6 +31,7 @@ from keras_mtl.layers.present_rows import PresentRows
 from keras_mtl.layers.resize_map import ResizeMap
 from keras_mtl.layers.sluice_unit import LayerMixture, SluiceUnit
 from keras_mtl.layers.task_embedding import TaskEmbedding
+from keras_mtl.layers.word_pieces import WordPieces
 
 __all__ = [
     "Adapter",
@@ -68,4 +69,5 @@ __all__ = [
     "SluiceUnit",
     "TaskEmbedding",
     "WithUpdates",
+    "WordPieces",
 ]

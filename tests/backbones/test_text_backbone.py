@@ -78,7 +78,7 @@ def test_padding_changes_no_logit():
         np.testing.assert_allclose(long[task], logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["DistilBert", "GPT2", "Electra", "Roberta"])
+@pytest.mark.parametrize("kind", ["DistilBert", "GPT2", "Electra", "DebertaV3"])
 def test_padding_changes_no_feature_of_other_networks(kind):
     changes = {"vocab_size": 30, "embedding_dim": 8} if kind == "Electra" else {}
     config = {**tiny_bert.CONFIG, **changes}
@@ -86,7 +86,7 @@ def test_padding_changes_no_feature_of_other_networks(kind):
         del config["vocabulary_size"]
     network = getattr(keras_hub.models, f"{kind}Backbone")(**config)
     backbone = Text(network=network, trainable_layers=1)
-    assert trained_layers(backbone)[0] == "transformer_layer_2"
+    assert trained_layers(backbone)[0] == backbone.stages[-1]
     assert backbone.max_sequence_length == tiny_bert.LONGEST
     short, long = (
         backbone(
@@ -156,7 +156,7 @@ def test_trainable_layers(count, expected):
 def test_only_trainable_layers_move_and_file_keeps_it(tmp_path, folder):
     backbone = Text(folder[0], trainable_layers=1)
     model = mtl.build_model(backbone, tasks())
-    model.compile("adam", balancer="pcgrad")
+    model.compile("adam")
     before = {v.path: np.array(v) for v in backbone.weights}
     x = tiny_bert.tokens(8, 7)
     y = {"topic": np.arange(8) % 3, "stars": np.arange(8.0)}
@@ -181,7 +181,7 @@ def test_only_trainable_layers_move_and_file_keeps_it(tmp_path, folder):
     assert [v.path for v in loaded.trainable_variables] == names
 
 
-@pytest.mark.parametrize("architecture", ["cross_stitch", "soft", "adapters"])
+@pytest.mark.parametrize("architecture", ["cross_stitch", "adapters"])
 def test_architectures_cut_at_the_layers(architecture):
     backbone = Text(network=tiny_bert.network())
     model = mtl.build_model(backbone, tasks(), architecture=architecture)

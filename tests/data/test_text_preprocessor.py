@@ -154,6 +154,22 @@ def test_byte_level_words_begin_with_a_space(eager):
     assert y.numpy().tolist() == [[-1, 5, 6, -1, -1, -1, -1, -1]]
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "play"),
+        ({"strip_accents": None}, "play"),
+        ({"strip_accents": False}, "[UNK]"),
+        ({"do_lower_case": False}, "[UNK]"),
+    ],
+)
+def test_lower_case_berts_take_accents_off(tmp_path, settings, expected):
+    """As `BertTokenizer` of Hugging Face, unless the file says no."""
+    tiny_bert.write_folder(tmp_path, **settings)
+    x = TextPreprocessor(tmp_path, 4)("pláy")
+    assert x["token_ids"].numpy().tolist() == [START, IDS[expected], END, PAD]
+
+
 def test_inputs_are_those_of_the_backbone():
     network = keras_hub.models.DistilBertBackbone(**tiny_bert.CONFIG)
     preprocess = TextPreprocessor(tiny_bert.tokenizer(), 9, backbone=network)

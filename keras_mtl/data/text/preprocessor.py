@@ -1,5 +1,6 @@
 """From strings to what a text backbone takes, in the graph, and to word labels."""
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +63,7 @@ class TextPreprocessor:
         import keras_hub
 
         if isinstance(tokenizer, str | os.PathLike):
-            tokenizer = keras_hub.models.Tokenizer.from_preset(os.fspath(tokenizer))
+            tokenizer = _from_preset(os.fspath(tokenizer))
         check_count("sequence_length", sequence_length, minimum=3)
         if backbone is not None:
             _check_fits(tokenizer, sequence_length, backbone)
@@ -192,6 +193,28 @@ class TextPreprocessor:
             name: tf.ensure_shape(tf.cast(x[name], tf.int32), shape)
             for name in self.inputs
         }
+
+
+def _from_preset(preset):
+    import keras_hub
+
+    options = {}
+    config = _settings(preset, "tokenizer_config.json")
+    kind = _settings(preset, "config.json").get("model_type")
+    if kind in ("bert", "distilbert") and config.get("do_lower_case"):
+        # A BERT of lower case takes accents off too, unless its file says no; what
+        # keras-hub makes of the file keeps them.
+        options["strip_accents"] = config.get("strip_accents") is not False
+    return keras_hub.models.Tokenizer.from_preset(preset, **options)
+
+
+def _settings(preset, name):
+    """What a file of a folder says; nothing where there is no such file."""
+    path = os.path.join(preset, name)
+    if not os.path.isfile(path):
+        return {}
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def _check_fits(tokenizer, sequence_length, backbone):
