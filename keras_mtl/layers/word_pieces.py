@@ -77,9 +77,10 @@ class WordPieces(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._length = check_count("sequence_length", sequence_length, 3)
         self._arguments = {
             "vocabulary": list(vocabulary),
-            "sequence_length": check_count("sequence_length", sequence_length, 3),
+            "sequence_length": sequence_length,
             "lowercase": lowercase,
             "strip_accents": strip_accents,
             "split_on_cjk": split_on_cjk,
@@ -102,11 +103,18 @@ class WordPieces(keras.layers.Layer):
         self._ids = _table(list(ids), list(ids.values()), -1)
         self._plain = _plain_characters() if strip_accents else None
         self._folded = _folded_characters() if lowercase else None
+        # Many operations, traced once for all signatures of an export.
+        self._rows = tf.function(
+            self._rows_of, input_signature=[tf.TensorSpec([None], tf.string)]
+        )
 
     def call(self, texts: Tensor) -> Tensor:
-        words = self._words(tf.reshape(texts, [-1]))
+        return self._rows(tf.reshape(texts, [-1]))
+
+    def _rows_of(self, texts):
+        words = self._words(texts)
         pieces = words.with_values(self._pieces(words.values)).merge_dims(1, 2)
-        length = self._arguments["sequence_length"]
+        length = self._length
         pieces = pieces[:, : length - 2]
         ends = tf.ones([pieces.nrows(), 1], tf.int32)
         row = tf.concat([self._start * ends, pieces, self._end * ends], axis=1)
@@ -167,7 +175,7 @@ class WordPieces(keras.layers.Layer):
         return tf.ragged.boolean_mask(rows, rows >= 0)
 
     def compute_output_spec(self, texts: Any) -> Any:
-        shape = (texts.shape[0], self._arguments["sequence_length"])
+        shape = (texts.shape[0], self._length)
         return keras.KerasTensor(shape, dtype="int32")
 
     def get_config(self):
