@@ -134,7 +134,9 @@ def inputs_of(backbone, rows=3):
 
 
 def test_every_backbone_has_a_row():
-    assert {row[0] for row in ROWS} == set(mtl.backbones.registry.names())
+    """Those of `fusion` are in a file of their own."""
+    named = {row[0] for row in ROWS} | {"fusion"}
+    assert named == set(mtl.backbones.registry.names())
 
 
 @EACH
