@@ -48,7 +48,7 @@ NAMES = {
     "recommended": ["no", "yes"],
     "department": ["Bottoms", "Dresses", "Intimate", "Jackets", "Tops", "Trend"],
 }
-TOKENS = 96  # Longer reviews are cut.
+TOKENS = 96  # 37 % of the reviews are longer, and cut; the median is 79.
 LAST, LAST_REVIEWS, LAST_VALIDATION = 2, 4000, 1000
 BATCH_SIZE = 32
 LEARNING_RATE, BACKBONE_RATE, DECAY = 1e-3, 3e-5, 0.8
