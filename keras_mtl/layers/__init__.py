@@ -21,6 +21,7 @@ from keras_mtl.layers.information_transfer import InformationTransfer
 from keras_mtl.layers.last_step import LastStep
 from keras_mtl.layers.layer_normalization import LayerNormalization
 from keras_mtl.layers.low_rank import LowRankUpdate, WithUpdates
+from keras_mtl.layers.masked_sequence import MaskedSequence
 from keras_mtl.layers.mixture import Mixture
 from keras_mtl.layers.modality_dropout import ModalityDropout
 from keras_mtl.layers.multi_head_attention import MultiHeadAttention
@@ -28,6 +29,8 @@ from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
 from keras_mtl.layers.present_rows import PresentRows
 from keras_mtl.layers.resize_map import ResizeMap
+from keras_mtl.layers.search import SearchOptions, beam_search, greedy_search
+from keras_mtl.layers.sequence_decoder import SequenceDecoder, SequenceSearch
 from keras_mtl.layers.sluice_unit import LayerMixture, SluiceUnit
 from keras_mtl.layers.task_embedding import TaskEmbedding
 
@@ -54,6 +57,7 @@ __all__ = [
     "LayerMixture",
     "LayerNormalization",
     "LowRankUpdate",
+    "MaskedSequence",
     "Mixture",
     "ModalityDropout",
     "MonotonePenalty",
@@ -63,7 +67,12 @@ __all__ = [
     "PresentRows",
     "ProbabilityProduct",
     "ResizeMap",
+    "SearchOptions",
+    "SequenceDecoder",
+    "SequenceSearch",
     "SluiceUnit",
     "TaskEmbedding",
     "WithUpdates",
+    "beam_search",
+    "greedy_search",
 ]
