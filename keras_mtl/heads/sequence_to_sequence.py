@@ -20,8 +20,9 @@ class SequenceToSequence(Head):
     They are a further input of the model, `"<task>_tokens"` `(batch, length)`, which
     `decoder_tokens` makes of the labels. Labels are tokens `(batch, length)`, the end
     token last, and `Task.missing` (for example the pad token) after it: the loss is the
-    mean over the tokens. Where the backbone says what is padding by Keras' mask
-    (`Embedding(mask_zero=True)`, `layers.MaskedSequence`), it is not attended to.
+    mean over the tokens. Padding of the feature is not attended to, if the backbone
+    says by Keras' mask what it is (`Embedding(mask_zero=True)`,
+    `layers.MaskedSequence`), or an input of the model does.
 
     What is served needs no such input: greedy or beam search in the graph, from the
     feature. Served are `"tokens"` `(batch, max_length)`, int32, padded after the end
@@ -36,6 +37,8 @@ class SequenceToSequence(Head):
         special_tokens: The tokens for padding, start and end.
         beam_width: Candidates of the search; 1 is greedy search.
         length_penalty: `alpha` of the score; more than 0 favours long sequences.
+        padding_mask: Name of the input of the model, int32 `(batch, source length)`,
+            that is 0 where the feature is padding, or `None` to take Keras' mask.
         **kwargs: `activation`, `dropout` of `Head`, for the decoder.
 
     Raises:
@@ -76,6 +79,7 @@ class SequenceToSequence(Head):
         special_tokens: tuple[int, int, int] = (0, 1, 2),
         beam_width: int = 1,
         length_penalty: float = 0.0,
+        padding_mask: str | None = None,
         **kwargs,
     ):
         super().__init__(hidden_units=hidden_units, **kwargs)
@@ -90,10 +94,11 @@ class SequenceToSequence(Head):
         self.special_tokens = _check_special(special_tokens, vocabulary_size)
         self.beam_width = check_count("beam_width", beam_width)
         self.length_penalty = check_non_negative("length_penalty", length_penalty)
+        self.padding_mask = padding_mask
 
     def extra_inputs(self, name: str) -> dict[str, Any]:
-        key = f"{name}_tokens"
-        return {key: keras.Input((None,), dtype="int32", name=key)}
+        keys = filter(None, [f"{name}_tokens", self.padding_mask])
+        return {key: keras.Input((None,), dtype="int32", name=key) for key in keys}
 
     def connect(self, feature, extra_inputs, name):
         decoder = SequenceDecoder(
@@ -105,7 +110,9 @@ class SequenceToSequence(Head):
             dropout=self.dropout,
             name=f"{name}_decoder",
         )
-        return decoder(feature, extra_inputs[f"{name}_tokens"])
+        mask = extra_inputs[self.padding_mask] if self.padding_mask else None
+        tokens = extra_inputs[f"{name}_tokens"]
+        return decoder(feature, tokens, feature_mask=mask)
 
     def decoder_tokens(self, labels: Tensor) -> Tensor:
         """The input `"<task>_tokens"` that belongs to labels: one place later.
@@ -181,6 +188,7 @@ class SequenceToSequence(Head):
             "special_tokens": list(self.special_tokens),
             "beam_width": self.beam_width,
             "length_penalty": self.length_penalty,
+            "padding_mask": self.padding_mask,
         }
 
 

@@ -34,8 +34,8 @@ class SequenceDecoder(keras.layers.Layer):
     Call arguments:
         feature: Encoded sequence `(batch, source length, width)`.
         tokens: Integers `(batch, length)`, the start token first.
-        feature_mask: Optional boolean tensor `(batch, source length)`, False where
-            there is padding.
+        feature_mask: Optional tensor `(batch, source length)`, 0 or False where there
+            is padding.
 
     Returns:
         Logits `(batch, length, vocabulary_size)`, never in half precision.
@@ -225,7 +225,7 @@ class SequenceSearch(keras.layers.Layer):
 
     Call arguments:
         feature: Encoded sequence `(batch, source length, width)`.
-        mask: Optional boolean tensor `(batch, source length)`, False at padding.
+        mask: Optional tensor `(batch, source length)`, 0 or False at padding.
 
     Returns:
         Dict of `"tokens"`, int32 `(batch, max_length)`, and `"score"`, `(batch,)`.

@@ -11,6 +11,7 @@ import tensorflow as tf
 import keras_mtl as mtl
 from keras_mtl.export import export_saved_model, verify_saved_model
 from keras_mtl.export.c_loader import SavedModel
+from keras_mtl.export.records import read_expected
 from tests.asserts import error_with
 
 ROWS, LENGTH, SIZE = 6, 5, 12
@@ -95,6 +96,28 @@ def test_padding_changes_no_logit(model):
     np.testing.assert_allclose(found, wanted[:, :4], atol=1e-5)
 
 
+def test_padding_by_an_input_of_the_model():
+    """The same as by Keras' mask, in training and where it serves."""
+    source = keras.Input((None,), dtype="int32", name="source")
+    encoded = keras.layers.Embedding(9, 8)(source)
+    backbone = keras.Model(source, {"sequence": encoded}, name="encoder")
+    task = mtl.Task("german", head(padding_mask="there"), missing=-1)
+    model = randomise(mtl.build_model(backbone, [task]))
+    inputs = {**INPUTS, "there": (SOURCE > 0).astype("int32")}
+    wanted = model.predict(inputs, verbose=0)["german"]
+    other = np.where(SOURCE > 0, SOURCE, 7)
+    found = model.predict({**inputs, "source": other}, verbose=0)["german"]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert sorted(model.serving_model("german").input) == ["source", "there"]
+    served = [
+        model.predict_tasks({"source": x, "there": inputs["there"]}, verbose=0)
+        for x in (SOURCE, other)
+    ]
+    assert (
+        served[0]["german"]["tokens"].tolist() == served[1]["german"]["tokens"].tolist()
+    )
+
+
 def test_served_score_is_that_of_teacher_forcing(model):
     """The tokens that the search found, given to the decoder as labels."""
     served = model.predict_tasks({"source": SOURCE}, verbose=0)
@@ -137,20 +160,22 @@ def test_saved_and_served_in_another_process(model, tmp_path):
     wanted = model.predict_tasks({"source": SOURCE}, verbose=0)["german"]
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    found = loaded.predict_tasks({"source": SOURCE}, verbose=0)["german"]
-    assert found["tokens"].tolist() == wanted["tokens"].tolist()
-    np.testing.assert_allclose(found["score"], wanted["score"], atol=1e-5)
-    logits = [m.predict(INPUTS, verbose=0)["german"] for m in (model, loaded)]
-    np.testing.assert_allclose(*logits, atol=1e-6)
+    np.testing.assert_allclose(
+        *(m(INPUTS)["german"] for m in (model, loaded)), atol=1e-6
+    )
     path = export_saved_model(loaded, tmp_path / "served", sample={"source": SOURCE})
+    _, recorded = read_expected(path)["german"]
+    longer = {"source": np.pad(SOURCE, ((0, 0), (0, 2)))}
+    with SavedModel(path) as saved:
+        assert list(saved.signatures["serving_default"].inputs) == ["source"]
+        served = saved.run("german", longer)
+    for found in (recorded, served):
+        assert found["tokens"].tolist() == wanted["tokens"].tolist()
+        np.testing.assert_allclose(found["score"], wanted["score"], atol=1e-5)
     report = verify_saved_model(path)
     assert report.ok
     places = {(check.signature, check.output) for check in report.checks}
     assert places >= {("german", "tokens"), ("serving_default", "german_score")}
-    longer = {"source": np.pad(SOURCE[:3], ((0, 0), (0, 2)))}
-    with SavedModel(path) as saved:
-        served = saved.run("german", longer)
-    assert served["tokens"].tolist() == wanted["tokens"][:3].tolist()
 
 
 def test_learns_to_turn_words_round():
@@ -189,6 +214,7 @@ def test_half_precision():
 
 def test_configuration_round_trip():
     options = {"special_tokens": (3, 2, 1), "beam_width": 4, "dropout": 0.1}
+    options["padding_mask"] = "there"
     before = head(activation="gelu", **options)
     text = json.dumps(keras.saving.serialize_keras_object(before))
     after = keras.saving.deserialize_keras_object(json.loads(text))
