@@ -7,9 +7,21 @@ application) of the training message that shares most groups of three letters wi
 
 Word pieces come from SentencePiece, learnt from the training split, one vocabulary for
 the three languages. Texts are brought to the form NFKC first, references too. The
-epoch is chosen by the losses on validation; then a beam search of four writes the test
-messages. 2,130 messages are very little for a language: read the table as a test of
-the machinery, and of what the tasks do to each other.
+epoch is chosen on validation, by the losses of the languages and the accuracy of the
+classes; then a beam search of four writes the test messages.
+
+2,130 messages are far too few to learn a language: copying the nearest message is much
+better than any model here. BLEU counts placeholders and marks as words, so that even
+the English message has a high one; chrF says more. One trial, one seed, which was
+stopped by the mean of all three losses (that of the classes made it stop the joint
+model early, so this script does otherwise, and has not run in full since; French alone
+has not run at all):
+
+    model                German BLEU, chrF   French BLEU, chrF   application   epoch
+    the message itself   35.4        29.8    31.5        34.3    0.370 (most common)
+    the nearest message  42.2        53.2    43.1        53.5    0.602
+    single-task          20.9        29.9                        0.627         22, 5
+    hard sharing         11.4        18.7    10.9        17.6    0.641         11
 
     python examples/translation.py                 the table
     python examples/translation.py --seeds 1
@@ -40,6 +52,7 @@ METRICS = {
     for language in LANGUAGES
     for score, name in (("bleu", "BLEU"), ("chrf", "chrF"))
 } | {"application accuracy": "application accuracy"}
+METRICS_OF = {"german": [], "french": [], "application": ["accuracy"]}
 VOCABULARY, LENGTH = 1000, 48  # word pieces; those of a message, the end included
 SPECIAL = PAD, START, END = 0, 2, 3  # as `compute_sentence_piece_proto` has them
 WIDTH, HEADS, DROPOUT = 128, 4, 0.2
@@ -71,7 +84,7 @@ def make_tasks(names):
         "french": language(),
         "application": {"head": mtl.heads.Classification(14)},
     }
-    return [mtl.Task(name, metrics=[], **tasks[name]) for name in names]
+    return [mtl.Task(name, metrics=METRICS_OF[name], **tasks[name]) for name in names]
 
 
 def make_backbone():
@@ -225,6 +238,8 @@ def train(architecture, methods, tasks, data, seed, arguments, bar):
 
     def score(model):
         logs = model.evaluate(validation, verbose=0, return_dict=True)
+        # Not the loss of the classifier, which soon grows while it gets better.
+        logs["application_loss"] = -logs.get("application_accuracy", 0.0)
         return -np.mean([logs[f"{task}_loss"] for task in tasks])
 
     best = BestEpoch(score, PATIENCE, bar)
