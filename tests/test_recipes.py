@@ -318,3 +318,38 @@ def test_lenet_has_the_layers_of_the_paper():
     model = multi_mnist.build(multi_mnist.TASKS)
     shared = (25 + 1) * 10 + (250 + 1) * 20 + (6 * 6 * 20 + 1) * 50
     assert model.count_params() == shared + 2 * ((50 + 1) * 50 + (50 + 1) * 10)
+
+
+def test_nearest_messages_by_hand():
+    import translation
+
+    known = np.array(["delete page", "save", "delete image"], object)
+    texts = np.array(["Delete this image", "saved", "delete page"], object)
+    assert translation.nearest_texts(texts, known).tolist() == [2, 1, 0]
+
+
+def test_batches_of_messages_have_the_tokens_of_their_decoders():
+    import translation
+
+    pieces = np.zeros((3, translation.LENGTH), np.int32)
+    pieces[0, :3], pieces[1, :8] = [7, 8, translation.END], [*range(5, 12), 3]
+    columns = {
+        "english": np.array(["a", "b", ""], object),
+        "german": np.array(["a", "b", ""], object),
+        "application": np.array([4, 5, 6]),
+        "pieces": {"english": pieces, "german": pieces},
+    }
+    found = {}
+    for inputs, labels in translation.batches(columns, ("german", "application")):
+        assert inputs["source"].shape == labels["german"].shape
+        assert (inputs["german_tokens"][:, 0] == translation.START).numpy().all()
+        shifted = inputs["german_tokens"][:, 1:]
+        np.testing.assert_array_equal(shifted, labels["german"][:, :-1])
+        for application, row in zip(
+            labels["application"], labels["german"], strict=True
+        ):
+            found[int(application)] = [int(piece) for piece in row]
+    # Batches are of one length: short messages are not as long as the longest.
+    assert found == {4: [7, 8, 3], 6: [0, 0, 0], 5: [*range(5, 12), 3]}
+    [(inputs, _), _] = translation.batches(columns, ("application",))
+    assert inputs.shape == (2, 3)

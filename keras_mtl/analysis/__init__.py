@@ -9,6 +9,7 @@ from keras_mtl.analysis.relevance import (
 from keras_mtl.analysis.runs import Run, read_run, run_figure, values_table
 from keras_mtl.analysis.sharing import SharingReport, sharing_report
 from keras_mtl.analysis.transfer import TransferReport, transfer_report
+from keras_mtl.analysis.translation import translation_scores
 from keras_mtl.training.engine import EngineReport, engine_report
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "task_relevance",
     "training_flops",
     "transfer_report",
+    "translation_scores",
     "values_table",
 ]

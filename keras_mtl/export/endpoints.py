@@ -62,12 +62,12 @@ def make_endpoints(model: MultiTaskModel) -> dict[str, Endpoint]:
                 f"signature. Received: {name!r}. Rename it: no leading '_', and "
                 f"none of {sorted(_RESERVED)}"
             )
-    names = input_names(model)
     # A plain model: what `compile` and `fit` left on `model` is not for serving.
-    whole = keras.Model(model.input, model.output)
+    whole = model.serving_model()
+    names = input_names(whole)
     endpoints = {SERVING_DEFAULT: _endpoint(whole, model.tasks, names, prefix=True)}
     for task in model.tasks:
-        part = model.task_model(task.name)
+        part = model.serving_model(task.name)
         endpoints[task.name] = _endpoint(part, (task,), names, prefix=False)
     return endpoints
 
@@ -88,7 +88,7 @@ def input_names(model: keras.Model) -> dict[str, str]:
 
 
 def live_outputs(
-    model: MultiTaskModel, inputs: dict[str, Any], names: dict[str, str]
+    model: MultiTaskModel, inputs: dict[str, Any]
 ) -> dict[str, dict[str, Tensor]]:
     """What the live model answers, `{task: {name: tensor}}`, computed on the CPU.
 
@@ -96,9 +96,12 @@ def live_outputs(
     outputs should be the model's, not the machine's.
     """
 
+    whole = model.serving_model()
+    names = input_names(whole)
+
     @tf.function(autograph=False)
     def answer(tensors):
-        outputs = model(_arrange(model, names, tensors), training=False)
+        outputs = whole(_arrange(whole, names, tensors), training=False)
         return {task.name: _serve(task, outputs[task.name]) for task in model.tasks}
 
     with tf.device("CPU:0"):

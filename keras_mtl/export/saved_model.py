@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from keras_mtl.export.endpoints import (
     Endpoint,
-    input_names,
     live_outputs,
     make_endpoints,
 )
@@ -97,7 +96,7 @@ def _record(model, endpoints: dict[str, Endpoint], sample) -> Expected:
     """Inputs and the live model's outputs of each endpoint."""
     specs = next(iter(endpoints.values())).specs
     inputs = random_inputs(specs) if sample is None else given_inputs(sample, specs)
-    live = live_outputs(model, inputs, input_names(model))
+    live = live_outputs(model, inputs)
 
     def output(place):
         task, name = place

@@ -19,6 +19,7 @@ from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
 from keras_mtl.heads.regression import Regression
 from keras_mtl.heads.regression_map import Depth, RegressionMap
 from keras_mtl.heads.segmentation import Segmentation
+from keras_mtl.heads.sequence_to_sequence import Perplexity, SequenceToSequence
 from keras_mtl.heads.smoothing import SmoothedCrossentropy
 
 get = registry.get
@@ -36,10 +37,12 @@ __all__ = [
     "MultiLabelClassification",
     "Ordinal",
     "OrdinalCrossentropy",
+    "Perplexity",
     "Regression",
     "RegressionMap",
     "RelativeError",
     "Segmentation",
+    "SequenceToSequence",
     "SmoothedCrossentropy",
     "get",
     "intersection_over_union",

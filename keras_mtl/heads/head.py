@@ -109,7 +109,18 @@ class Head:
         """What the metrics see."""
         return outputs
 
-    def serving(self, outputs: Tensor) -> dict[str, Tensor]:
+    def served(self, outputs: Tensor) -> Any:
+        """What `serving` takes, as symbolic tensors of the functional model.
+
+        The raw outputs, unless these need inputs that there are not when the model
+        serves: then what can be made without them, with the layers of `connect`.
+
+        Args:
+            outputs: What `connect` gave, or the same of a loaded model.
+        """
+        return outputs
+
+    def serving(self, outputs: Any) -> dict[str, Tensor]:
         """What a user of the exported model sees: a dict of named tensors."""
         raise NotImplementedError
 

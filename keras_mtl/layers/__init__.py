@@ -22,6 +22,7 @@ from keras_mtl.layers.last_step import LastStep
 from keras_mtl.layers.layer_normalization import LayerNormalization
 from keras_mtl.layers.low_rank import LowRankUpdate, WithUpdates
 from keras_mtl.layers.mean_over_tokens import MeanOverTokens
+from keras_mtl.layers.masked_sequence import MaskedSequence
 from keras_mtl.layers.mixture import Mixture
 from keras_mtl.layers.modality_dropout import ModalityDropout
 from keras_mtl.layers.multi_head_attention import MultiHeadAttention
@@ -29,6 +30,8 @@ from keras_mtl.layers.nddr_unit import NDDRUnit
 from keras_mtl.layers.ordered_thresholds import OrderedThresholds
 from keras_mtl.layers.present_rows import PresentRows
 from keras_mtl.layers.resize_map import ResizeMap
+from keras_mtl.layers.search import SearchOptions, beam_search, greedy_search
+from keras_mtl.layers.sequence_decoder import SequenceDecoder, SequenceSearch
 from keras_mtl.layers.sluice_unit import LayerMixture, SluiceUnit
 from keras_mtl.layers.task_embedding import TaskEmbedding
 from keras_mtl.layers.word_pieces import WordPieces
@@ -57,6 +60,7 @@ __all__ = [
     "LayerNormalization",
     "LowRankUpdate",
     "MeanOverTokens",
+    "MaskedSequence",
     "Mixture",
     "ModalityDropout",
     "MonotonePenalty",
@@ -66,8 +70,13 @@ __all__ = [
     "PresentRows",
     "ProbabilityProduct",
     "ResizeMap",
+    "SearchOptions",
+    "SequenceDecoder",
+    "SequenceSearch",
     "SluiceUnit",
     "TaskEmbedding",
     "WithUpdates",
     "WordPieces",
+    "beam_search",
+    "greedy_search",
 ]

@@ -1,6 +1,7 @@
 """The model that trains several tasks: a functional Keras model with its own step."""
 
 import dataclasses
+import types
 from typing import Any
 
 import keras
@@ -46,6 +47,8 @@ class MultiTaskModel(keras.Model):
         self._tasks = check_tasks(tasks) if tasks else ()
         self._architecture = architectures.get(architecture)
         self._step: Any = None
+        # Not an attribute itself: Keras would track the model in it.
+        self._served = types.SimpleNamespace(model=None)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -390,19 +393,57 @@ class MultiTaskModel(keras.Model):
         """Predictions in the form that the export serves.
 
         Args:
-            x: Inputs, as for `predict`.
+            x: Inputs, as for `predict`; those that only training has may be left out.
             **kwargs: Other arguments of `predict`.
 
         Returns:
             Dict from task name to a dict of named arrays (probabilities, labels,
             values in the units of the labels, boxes).
         """
-        raw = self.predict(x, **kwargs)
+        model = self._serving()
+        x = x if model is self else _inputs_for(model, x)
+        raw = model.predict(x, **kwargs)
         served = {}
         for task in self.tasks:
-            tensors = task.head.serving(ops.convert_to_tensor(raw[task.name]))
+            arrays = keras.tree.map_structure(ops.convert_to_tensor, raw[task.name])
+            tensors = task.head.serving(arrays)
             served[task.name] = {k: _to_numpy(v) for k, v in tensors.items()}
         return served
+
+    def _serving(self):
+        """The model whose `predict` serves: this one, if no task needs another."""
+        if self._served.model is None:
+            with self.distribute_strategy.scope():
+                model = self.serving_model()
+            same = all(model.output[name] is raw for name, raw in self.output.items())
+            self._served.model = self if same else model
+        return self._served.model
+
+    def serving_model(self, name: str | None = None) -> keras.Model:
+        """What serves: the model without the inputs that only training has.
+
+        Args:
+            name: Name of a task; all tasks by default.
+
+        Returns:
+            Functional model with the same variables, from the inputs that there are
+            when it serves to what `Head.serving` takes: for most tasks their raw
+            outputs; for some (`SequenceToSequence`) what a search finds. A dict by
+            task name, or that of the one task.
+
+        Raises:
+            ValueError: For an unknown task.
+        """
+        tasks = self.tasks if name is None else (self._task(name),)
+        outputs = {}
+        for task in tasks:
+            raw = self.output[task.name]
+            raw = raw if name is None else narrowed(raw)
+            outputs[task.name] = task.head.served(raw)
+        inputs = self._inputs_of(keras.tree.flatten(outputs))
+        if name is None:
+            return keras.Model(inputs, outputs, name=f"{self.name}_serving")
+        return keras.Model(inputs, outputs[name], name=f"{self.name}_{name}_serving")
 
     def task_model(self, name: str) -> keras.Model:
         """The part of the model that one task needs, with the same variables.
@@ -417,20 +458,28 @@ class MultiTaskModel(keras.Model):
         Raises:
             ValueError: For an unknown task.
         """
-        if name not in self.output:
-            raise ValueError(
-                f"Expected the name of a task, one of {list(self.task_names)}. "
-                f"Received: name={name!r}"
-            )
-        _, needed = upstream(self.output[name])
-        output = narrowed(self.output[name])
+        output = narrowed(self.output[self._task(name).name])
+        inputs = self._inputs_of([output])
+        return keras.Model(inputs, output, name=f"{self.name}_{name}")
+
+    def _task(self, name):
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise ValueError(
+            f"Expected the name of a task, one of {list(self.task_names)}. "
+            f"Received: name={name!r}"
+        )
+
+    def _inputs_of(self, outputs):
+        """Those of the model's inputs that some symbolic tensors need."""
+        needed = {id(tensor) for o in outputs for tensor in upstream(o)[1]}
         inputs = self.input
         if isinstance(inputs, dict):
-            keys = {id(tensor) for tensor in needed}
-            inputs = {k: v for k, v in inputs.items() if id(v) in keys}
-        elif isinstance(inputs, list | tuple):
-            inputs = [v for v in inputs if any(v is tensor for tensor in needed)]
-        return keras.Model(inputs, output, name=f"{self.name}_{name}")
+            return {k: v for k, v in inputs.items() if id(v) in needed}
+        if isinstance(inputs, list | tuple):
+            return [v for v in inputs if id(v) in needed]
+        return inputs
 
     # === Saving ===
 
@@ -511,6 +560,17 @@ class BetweenEpochs(keras.callbacks.Callback):
 
     def _loss_names(self):
         return {f"{name}_loss" for name in self.model.task_names}
+
+
+def _inputs_for(model, x):
+    """Inputs by name, or a data set of them, without those that a model lacks."""
+
+    def known(inputs, *_):
+        if not isinstance(inputs, dict):
+            return inputs
+        return {key: value for key, value in inputs.items() if key in model.input}
+
+    return x.map(known) if isinstance(x, tf.data.Dataset) else known(x)
 
 
 def _to_numpy(tensor):

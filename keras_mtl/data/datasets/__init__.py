@@ -14,6 +14,7 @@ from keras_mtl.data.datasets.brown_corpus import BrownCorpus
 from keras_mtl.data.datasets.census_income import CensusIncome
 from keras_mtl.data.datasets.digits_on_canvas import DigitsOnCanvas
 from keras_mtl.data.datasets.home_assistant_intents import HomeAssistantIntents
+from keras_mtl.data.datasets.message_catalogues import MessageCatalogues
 from keras_mtl.data.datasets.molecule_ace import MoleculeACE
 from keras_mtl.data.datasets.movielens_100k import MovieLens100K
 from keras_mtl.data.datasets.multi_fashion import MultiFashion
@@ -27,6 +28,7 @@ __all__ = [
     "CensusIncome",
     "DigitsOnCanvas",
     "HomeAssistantIntents",
+    "MessageCatalogues",
     "MoleculeACE",
     "MovieLens100K",
     "MultiFashion",
