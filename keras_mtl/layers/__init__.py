@@ -21,8 +21,8 @@ from keras_mtl.layers.information_transfer import InformationTransfer
 from keras_mtl.layers.last_step import LastStep
 from keras_mtl.layers.layer_normalization import LayerNormalization
 from keras_mtl.layers.low_rank import LowRankUpdate, WithUpdates
-from keras_mtl.layers.mean_over_tokens import MeanOverTokens
 from keras_mtl.layers.masked_sequence import MaskedSequence
+from keras_mtl.layers.mean_over_tokens import MeanOverTokens
 from keras_mtl.layers.mixture import Mixture
 from keras_mtl.layers.modality_dropout import ModalityDropout
 from keras_mtl.layers.multi_head_attention import MultiHeadAttention
@@ -59,8 +59,8 @@ __all__ = [
     "LayerMixture",
     "LayerNormalization",
     "LowRankUpdate",
-    "MeanOverTokens",
     "MaskedSequence",
+    "MeanOverTokens",
     "Mixture",
     "ModalityDropout",
     "MonotonePenalty",
