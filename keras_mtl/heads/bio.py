@@ -44,19 +44,19 @@ def entity_types(label_names: list[str] | None) -> dict[str, int]:
     return {kind: n for n, kind in enumerate(dict.fromkeys(p[2] for p in parts))}
 
 
-def tag_table(label_names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def tag_table(label_names: list[str] | None) -> tuple[np.ndarray, np.ndarray]:
     """Type and beginning of every tag.
 
     Returns:
         Integers of shape `(num_classes,)`, the number of the tag's type, -1 for `O`;
         and booleans, whether the tag begins an entity.
     """
-    types = entity_types(label_names)
-    kinds = [types.get(name.partition("-")[2], -1) for name in label_names]
-    return np.array(kinds, "int32"), np.array([n.startswith("B-") for n in label_names])
+    types, names = entity_types(label_names), list(label_names or [])
+    kinds = [types.get(name.partition("-")[2], -1) for name in names]
+    return np.array(kinds, "int32"), np.array([n.startswith("B-") for n in names])
 
 
-def allowed_neighbours(label_names: list[str]) -> np.ndarray:
+def allowed_neighbours(label_names: list[str] | None) -> np.ndarray:
     """Which tag may follow which: `I-X` only `B-X` and `I-X`, all others any.
 
     Returns:

@@ -84,8 +84,10 @@ class TokenTagging(Head):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def default_metrics(self):
-        entities = [EntityF1(self.label_names)] if is_bio(self.label_names) else []
-        return [self.accuracy(), *entities]
+        names = self.label_names
+        if names is None or not is_bio(names):
+            return [self.accuracy()]
+        return [self.accuracy(), EntityF1(names)]
 
     def accuracy(self):
         return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
