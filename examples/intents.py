@@ -1,0 +1,220 @@
+"""Commands to a smart home: what is meant, and the words that say with what.
+
+Two tasks on one sentence: its intent (42 classes) and the slot of every word (BIO tags
+of 24 slots). The sentences are generated, and split by template: none of the test split
+is in training, though its words are. Joint models stand beside separate ones, and
+chains of tags (CRF, decoded by the rule of BIO) beside tags that are chosen each for
+itself. A sentence is right if its intent and all of its tags are; for separate models
+both have to be. All have the same backbone, a small recurrent network on words, trained
+from scratch, and the same number of epochs, of which validation keeps the best.
+
+    python examples/intents.py                 the table
+    python examples/intents.py --seeds 1
+    python examples/intents.py --smoke         a few steps: does it run?
+"""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+from recipe import BestEpoch, Results, mean_std, parsed, prepare, vocabulary
+
+import keras_mtl as mtl
+from keras_mtl.data import EpochOrder
+from keras_mtl.data.augmentation import word_dropout
+from keras_mtl.data.datasets.home_assistant_intents import INTENTS, SLOT_TAGS
+from keras_mtl.plots import Table, markdown_table
+
+NAME = "home_assistant_intents"
+SPLITS = ("train", "validation", "test")
+TOKENS = 16  # the longest sentence has 14
+PADDING, UNKNOWN = 0, 1
+EMBEDDING_DIM, UNITS = 64, 64
+WORD_DROPOUT, DROPOUT = 0.05, 0.3
+BATCH_SIZE = 128
+LEARNING_RATE = 2e-3
+EPOCHS, PATIENCE = 10, 3
+# Name of a row: the models that it needs, `(tasks, whether tags are a chain)`.
+BOTH = ("intent", "slots")
+ROWS = {
+    "separate": ((("intent",), False), (("slots",), False)),
+    "separate, CRF": ((("intent",), False), (("slots",), True)),
+    "joint": ((BOTH, False),),
+    "joint, CRF": ((BOTH, True),),
+}
+SMOKE_ROWS = ("joint, CRF",)
+
+
+def make_tasks(names, crf):
+    """The tasks of these names; tags of padding are missing."""
+    tags = list(SLOT_TAGS)
+    slots = mtl.heads.TokenTagging(len(tags), label_names=tags)
+    if crf:
+        # Which positions are words is in the mask of the embeddings.
+        slots = mtl.heads.CRFTagging(
+            len(tags), label_names=tags, bio=True, word_mask=None
+        )
+    tasks = {
+        "intent": mtl.Task("intent", mtl.heads.Classification(len(INTENTS))),
+        "slots": mtl.Task("slots", slots, missing=-1, metrics=[]),
+    }
+    return [tasks[name] for name in names]
+
+
+def make_backbone(num_words):
+    """Embeddings, and a GRU both ways."""
+    layers = keras.layers
+    words = keras.Input((TOKENS,), dtype="int32", name="words")
+    x = layers.Embedding(num_words, EMBEDDING_DIM, mask_zero=True, name="embedding")(
+        words
+    )
+    x = layers.Dropout(DROPOUT, name="embedding_dropout")(x)
+    gru = layers.GRU(UNITS, return_sequences=True)
+    x = layers.Bidirectional(gru, name="gru")(x)
+    x = layers.Dropout(DROPOUT, name="dropout")(x)
+    mean = layers.GlobalAveragePooling1D(name="mean")(x)
+    return keras.Model(words, {"sequence": x, "pooled": mean}, name="sentences")
+
+
+def load_data(data_dir):
+    """The splits as dicts of "words", "intent" and "slots", and the number of words."""
+    rows = {
+        split: list(tfds.as_numpy(tfds.load(NAME, split=split, data_dir=data_dir)))
+        for split in SPLITS
+    }
+    words = np.concatenate([row["tokens"] for row in rows["train"]])
+    known = {word: code + 2 for code, word in enumerate(vocabulary(words))}
+    return {split: columns(found, known) for split, found in rows.items()}, len(
+        known
+    ) + 2
+
+
+def columns(rows, known):
+    """Columns of sentences: padded words, as numbers, and labels."""
+    made = {
+        "words": np.full((len(rows), TOKENS), PADDING, "int32"),
+        "slots": np.full((len(rows), TOKENS), -1, "int32"),
+        "intent": np.array([row["intent"] for row in rows], "int32"),
+    }
+    for place, row in enumerate(rows):
+        there = slice(0, len(row["tokens"]))
+        made["words"][place, there] = [known.get(t, UNKNOWN) for t in row["tokens"]]
+        made["slots"][place, there] = row["slots"]
+    return made
+
+
+def scores(model, split):
+    """Accuracy of intents, F1 of slots, and which sentences are right in which task."""
+    served = model.predict_tasks(split["words"], batch_size=512, verbose=0)
+    found = {}
+    if "intent" in served:
+        right = served["intent"]["label"] == split["intent"]
+        found["intent"], found["intent_right"] = float(right.mean()), right
+    if "slots" in served:
+        place = {name: index for index, name in enumerate(SLOT_TAGS)}
+        names = served["slots"]["label"]
+        tags = np.vectorize(lambda name: place.get(name, 0), otypes=[int])(names)
+        words = split["slots"] >= 0
+        metric = mtl.heads.EntityF1(list(SLOT_TAGS))
+        chosen = np.eye(len(SLOT_TAGS), dtype="float32")[tags]
+        metric.update_state(split["slots"], chosen)
+        right = ((tags == split["slots"]) | ~words).all(axis=1)
+        found["slots"], found["slots_right"] = float(metric.result()), right
+    return found
+
+
+def train(tasks, crf, splits, num_words, seed, epochs, bar):
+    """Test scores of one model; flags of sentences as lists of 0 and 1."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = mtl.build_model(make_backbone(num_words), make_tasks(tasks, crf))
+    model.compile(keras.optimizers.Adam(LEARNING_RATE))
+    labels = {task: splits["train"][task] for task in tasks}
+    order = EpochOrder(seed)
+    data = order.batches((splits["train"]["words"], labels), BATCH_SIZE)
+    data = word_dropout(
+        data, WORD_DROPOUT, unknown=UNKNOWN, padding=PADDING, seed=seed, epoch=order
+    )
+
+    def score(model):
+        found = scores(model, splits["validation"])
+        return np.mean([found[task] for task in tasks])
+
+    best = BestEpoch(score, PATIENCE, bar)
+    model.fit(
+        data.prefetch(4),
+        epochs=epochs,
+        callbacks=[order, best],
+        shuffle=False,
+        verbose=0,
+    )
+    found = scores(model, splits["test"])
+    for name in tasks:
+        found[f"{name}_right"] = found[f"{name}_right"].astype(int).tolist()
+    return found | {"epoch": best.epoch, "parameters": model.count_params()}
+
+
+def together(parts):
+    """One row of one seed: the scores of its models, and what both have right."""
+    found = {name: value for part in parts for name, value in part.items()}
+    intent, slots = (np.array(found[f"{name}_right"]) for name in BOTH)
+    return {
+        "intent": found["intent"],
+        "slots": found["slots"],
+        "both": float(np.mean(intent & slots)),
+        "parameters": sum(part["parameters"] for part in parts),
+        "seconds": sum(part["seconds"] for part in parts),
+    }
+
+
+def table(rows):
+    lines = []
+    for name, runs in rows.items():
+        cells = [mean_std([run[key] for run in runs], 4) for key in (*BOTH, "both")]
+        seconds = mean_std([run["seconds"] for run in runs], 0)
+        lines.append((name, *cells, f"{runs[0]['parameters']:,}", seconds))
+    header = (
+        *("model", "intent accuracy ↑", "slot F1 ↑", "both right ↑"),
+        *("parameters", "seconds"),
+    )
+    return markdown_table(Table(header, tuple(lines), num_labels=1))
+
+
+def main():
+    arguments = parsed(__doc__, "intents", EPOCHS)
+    runs = pathlib.Path(arguments.runs)
+    settings = {"epochs": arguments.epochs, "smoke": arguments.smoke}
+    results = Results(runs / "results.json", settings)
+    splits, num_words = load_data(prepare(NAME, runs, arguments.smoke))
+    names = SMOKE_ROWS if arguments.smoke else tuple(ROWS)
+    rows = {name: [] for name in names}
+    with tqdm.tqdm(total=arguments.seeds * len(rows), unit="row") as bar:
+        for seed in range(arguments.seeds):
+            for name in names:
+                parts = []
+                for tasks, crf in ROWS[name]:
+                    key = f"{'+'.join(tasks)}{', CRF' if crf else ''}/{seed}"
+                    bar.set_description(key)
+                    options = (tasks, crf, splits, num_words, seed, arguments.epochs)
+                    parts.append(
+                        results.get(key, lambda options=options: train(*options, bar))
+                    )
+                rows[name].append(together(parts))
+                bar.update()
+    text = table(rows)
+    (runs / "table.md").write_text(text + "\n")
+    always = np.bincount(splits["train"]["intent"]).argmax()
+    share = np.mean(splits["test"]["intent"] == always)
+    print(f"\nTest split, {arguments.seeds} seed(s):\n\n{text}")
+    print(f"\nThe most frequent intent alone would be right in {share:.4f}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
