@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_mtl.utils.types import Tensor
 
-# Maxima are TensorFlow's: those of Keras refuse empty batches, at every step.
 # Of what cannot be; sums of it stay finite in float32.
 IMPOSSIBLE = -1e30
 _NO_TAG = -1
@@ -106,7 +105,7 @@ def log_partition(scores: Tensor, tags: Tensor | None = None) -> Tensor:
         size.
 
     Cost:
-        Per token a product of a vector with the matrix of transitions.
+        Per token and example a product of a vector with the matrix of transitions.
     """
     emissions, words, transitions = _parts(scores)
     if tags is not None:
@@ -147,6 +146,7 @@ def best_path(
     emissions = ops.pad(emissions, ((0, 0), (0, 0), (0, 1)), constant_values=IMPOSSIBLE)
     into = ops.transpose(transitions, (0, 2, 1))
 
+    # Maxima are TensorFlow's: Keras' refuses an empty batch, at every step.
     def forward(best, step):
         emission, word = _with_flag(step)
         found = emission + tf.reduce_max(ops.expand_dims(best, 1) + into, axis=-1)

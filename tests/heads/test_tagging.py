@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_mtl as mtl
+from keras_mtl.export.sample import random_inputs
 from keras_mtl.layers.crf import best_path, log_partition
 from tests.asserts import error_with
 from tests.heads import chains
@@ -344,9 +345,25 @@ def test_saved_and_loaded(model, tmp_path):
 def test_exported_and_verified(tmp_path):
     """TensorFlow's C++ loader gives the tags of sentences of any length."""
     model = made(tokens=None)
-    x, _ = data()
-    path = mtl.export.export_saved_model(model, tmp_path / "tags", sample=x)
+    path = mtl.export.export_saved_model(model, tmp_path / "tags")
     assert mtl.export.verify_saved_model(path)
+    x, _ = data()
+    served = tf.saved_model.load(path).signatures["slots"](
+        **{name: tf.constant(value) for name, value in x.items()}
+    )
+    live = model.predict_tasks(x, verbose=0)["slots"]
+    labels = served["label"].numpy().astype(str)
+    assert labels.tolist() == live["label"].tolist()
+
+
+def test_random_inputs_have_one_number_of_tokens():
+    specs = {
+        "tokens": tf.TensorSpec((None, 5, 3), "float32"),
+        "mask": tf.TensorSpec((None, None), "bool"),
+        "other": tf.TensorSpec((None, None, None, 2), "float32"),
+    }
+    shapes = {name: x.shape for name, x in random_inputs(specs).items()}
+    assert shapes == {"tokens": (4, 5, 3), "mask": (4, 5), "other": (4, 5, 3, 2)}
 
 
 # === Errors ===
