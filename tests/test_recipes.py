@@ -306,6 +306,7 @@ def test_sentences_are_padded_and_unknown_words_known_as_such():
     made = intents.columns(rows, {b"turn": 2})
     assert made["words"][0, :3].tolist() == [2, intents.UNKNOWN, intents.PADDING]
     assert made["slots"][0, :3].tolist() == [0, 3, -1]
+    assert made["word_mask"].sum() == 2
     assert made["intent"].tolist() == [5]
 
 
@@ -325,8 +326,8 @@ def test_scores_of_intents_leave_padding_out():
     import intents
 
     class Served:
-        def predict_tasks(self, words, **_):
-            tags = np.full(words.shape, "B-area", object)
+        def predict_tasks(self, inputs, **_):
+            tags = np.full(inputs["words"].shape, "B-area", object)
             tags[:, 1] = ""
             return {"slots": {"label": tags}, "intent": {"label": np.array([1, 0])}}
 
@@ -334,6 +335,7 @@ def test_scores_of_intents_leave_padding_out():
     slots = np.full((2, 4), -1)
     slots[0, 0], slots[1, :2] = place, [place, place]
     split = {"words": slots, "slots": slots, "intent": np.array([1, 1])}
+    split["word_mask"] = slots >= 0
     found = intents.scores(Served(), split)
     assert found["intent"] == 0.5
     assert found["intent_right"].tolist() == [True, False]

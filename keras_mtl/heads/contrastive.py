@@ -31,7 +31,11 @@ class ContrastiveEmbedding(Head):
 
     Raw outputs have shape `(batch, 2, dim)`; the inner product of two is their cosine
     over the temperature. Metrics see them with length 1, and so they are served, as
-    `"embedding"` and `"other_embedding"`, with their cosine, `"similarity"`.
+    `"embedding"` and `"other_embedding"`, with their cosine, `"similarity"`. Each
+    depends on its own feature alone: for one, give anything in the place of the other.
+
+    `backbones.Fusion` gives a feature per modality:
+    `Task("match", ContrastiveEmbedding(64, other_feature="text"), feature="photo")`.
 
     Args:
         dim: Integer, width of the embeddings.
@@ -42,7 +46,7 @@ class ContrastiveEmbedding(Head):
             same layers.
         **kwargs: `hidden_units`, `activation`, `dropout` of `Head`.
 
-    Example: one encoder for both (give it a dict of backbones for two).
+    Example (one encoder for both):
 
     >>> import keras_mtl as mtl
     >>> encoder = mtl.backbones.MLP(input_shape=(8,), units=(16,))

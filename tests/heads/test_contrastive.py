@@ -114,6 +114,40 @@ def test_a_second_feature_that_is_not_there():
         mtl.build_model(net, [mtl.Task("match", mtl.heads.ContrastiveEmbedding(3))])
 
 
+def test_modalities_are_aligned_where_both_are_there():
+    """Each embedding depends on its own modality only."""
+    encoders = {
+        "photo": mtl.backbones.ConvNet(input_shape=(8, 8, 1), filters=(2,)),
+        "facts": mtl.backbones.MLP(input_shape=(4,), units=(3,)),
+    }
+    net = mtl.backbones.Fusion(encoders, missing="zeros", units=4)
+    head = mtl.heads.ContrastiveEmbedding(3, other_feature="facts")
+    tasks = [
+        mtl.Task("match", head, feature="photo"),
+        mtl.Task("kind", mtl.heads.Classification(2)),
+    ]
+    model = mtl.build_model(net, tasks)
+    model.compile("sgd", run_eagerly=True)
+    rng = np.random.default_rng(0)
+    there = np.arange(ROWS) < 6
+    x = {
+        "image": rng.normal(size=(ROWS, 8, 8, 1)).astype("float32"),
+        "features": rng.normal(size=(ROWS, 4)).astype("float32"),
+        "photo_present": np.ones(ROWS, bool),
+        "facts_present": there,
+    }
+    raw = raw_of(model, x)
+    y = {"match_mask": there, "kind": np.arange(ROWS) % 2}
+    logs = model.test_on_batch(x, y, return_dict=True)
+    expected = info_nce(np.arange(6), raw[there])
+    assert logs["match_loss"] == pytest.approx(expected, rel=1e-4)
+    before = model.predict_tasks(x, verbose=0)["match"]
+    x["features"] = x["features"] + 1
+    after = model.predict_tasks(x, verbose=0)["match"]
+    np.testing.assert_allclose(before["embedding"], after["embedding"], atol=1e-6)
+    assert np.abs(before["other_embedding"] - after["other_embedding"]).max() > 1e-3
+
+
 # === Recall ===
 
 
