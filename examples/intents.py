@@ -17,9 +17,9 @@ separate models 0.953 and 0.949; 0.930 and 0.934; 0.814 and 0.818, with a CRF fo
 slots 0.932 and 0.935; 0.819 and 0.819; one joint model, of half the parameters, 0.941
 and 0.950; 0.919 and 0.930; 0.788 and 0.811, with a CRF 0.943 and 0.950; 0.924 and
 0.934; 0.798 and 0.819. So the CRF has more slots right in every pair, by 0.001 to
-0.005, and the joint models are behind or, with the second seed, level. The most frequent
-intent would be right in 0.145. The best epoch of all models with slots was the last of
-the six: they had not finished learning. A CRF took two to three times the time.
+0.005, for two to three times the time; the joint models are behind, with the second
+seed by little. The most frequent intent would be right in 0.145. The best epoch of all
+models with slots was the last of the six: they had not finished learning.
 """
 
 import os
