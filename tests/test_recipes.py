@@ -353,3 +353,47 @@ def test_batches_of_messages_have_the_tokens_of_their_decoders():
     assert found == {4: [7, 8, 3], 6: [0, 0, 0], 5: [*range(5, 12), 3]}
     [(inputs, _), _] = translation.batches(columns, ("application",))
     assert inputs.shape == (2, 3)
+
+
+def test_sentences_are_padded_and_unknown_words_known_as_such():
+    import intents
+
+    rows = [{"tokens": np.array([b"turn", b"off"]), "slots": [0, 3], "intent": 5}]
+    made = intents.columns(rows, {b"turn": 2})
+    assert made["words"][0, :3].tolist() == [2, intents.UNKNOWN, intents.PADDING]
+    assert made["slots"][0, :3].tolist() == [0, 3, -1]
+    assert made["word_mask"].sum() == 2
+    assert made["intent"].tolist() == [5]
+
+
+def test_a_sentence_is_right_if_both_models_are():
+    import intents
+
+    shared = {"parameters": 10, "seconds": 1.0, "epoch": 2}
+    parts = [
+        shared | {"intent": 0.5, "intent_right": [1, 1, 0, 0]},
+        shared | {"slots": 0.7, "slots_right": [1, 0, 1, 0]},
+    ]
+    expected = {"intent": 0.5, "slots": 0.7, "both": 0.25}
+    assert intents.together(parts) == expected | {"parameters": 20, "seconds": 2.0}
+
+
+def test_scores_of_intents_leave_padding_out():
+    import intents
+
+    class Served:
+        def predict_tasks(self, inputs, **_):
+            tags = np.full(inputs["words"].shape, "B-area", object)
+            tags[:, 1] = ""
+            return {"slots": {"label": tags}, "intent": {"label": np.array([1, 0])}}
+
+    place = intents.SLOT_TAGS.index("B-area")
+    slots = np.full((2, 4), -1)
+    slots[0, 0], slots[1, :2] = place, [place, place]
+    split = {"words": slots, "slots": slots, "intent": np.array([1, 1])}
+    split["word_mask"] = slots >= 0
+    found = intents.scores(Served(), split)
+    assert found["intent"] == 0.5
+    assert found["intent_right"].tolist() == [True, False]
+    assert found["slots"] == pytest.approx(0.8)  # two of two, and one is missed
+    assert found["slots_right"].tolist() == [True, False]

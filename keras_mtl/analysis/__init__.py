@@ -6,6 +6,7 @@ from keras_mtl.analysis.relevance import (
     RelevanceReport,
     task_relevance,
 )
+from keras_mtl.analysis.retrieval import retrieval_recall
 from keras_mtl.analysis.runs import Run, read_run, run_figure, values_table
 from keras_mtl.analysis.sharing import SharingReport, sharing_report
 from keras_mtl.analysis.transfer import TransferReport, transfer_report
@@ -22,6 +23,7 @@ __all__ = [
     "engine_report",
     "forward_flops",
     "read_run",
+    "retrieval_recall",
     "run_figure",
     "sharing_report",
     "task_relevance",

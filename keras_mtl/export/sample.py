@@ -20,7 +20,9 @@ def random_inputs(specs: dict[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
 
     Returns:
         Dict of arrays with 4 rows. Integers are 0 or 1, which every vocabulary
-        has; floats are normal; dimensions of unknown size get 8 entries.
+        has; floats are normal. A dimension of unknown size gets that of the inputs
+        whose size is known on this axis, if they have one size (a mask of tokens, and
+        the tokens), or 8.
 
     Example:
     >>> specs = {"x": tf.TensorSpec((None, 3), "float32")}
@@ -28,7 +30,15 @@ def random_inputs(specs: dict[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
     (4, 3)
     """
     generator = np.random.default_rng(_SEED)
-    return {name: _random(spec, generator) for name, spec in specs.items()}
+    known: dict[int, set[int]] = {}
+    for spec in specs.values():
+        for axis, size in enumerate(spec.shape.as_list()[1:]):
+            known.setdefault(axis, set()).update(() if size is None else {size})
+    open_sizes = {
+        axis: sizes.pop() if len(sizes) == 1 else _SIZE_OF_OPEN_DIMENSIONS
+        for axis, sizes in known.items()
+    }
+    return {name: _random(spec, open_sizes, generator) for name, spec in specs.items()}
 
 
 def given_inputs(sample: Any, specs: dict[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
@@ -57,9 +67,10 @@ def given_inputs(sample: Any, specs: dict[str, tf.TensorSpec]) -> dict[str, np.n
     return {name: _given(name, sample[name], spec) for name, spec in specs.items()}
 
 
-def _random(spec, generator):
+def _random(spec, open_sizes, generator):
     _, *sizes = spec.shape.as_list()
-    shape = [_ROWS] + [_SIZE_OF_OPEN_DIMENSIONS if s is None else s for s in sizes]
+    sizes = [open_sizes[a] if size is None else size for a, size in enumerate(sizes)]
+    shape = [_ROWS, *sizes]
     if spec.dtype == tf.string:
         texts = np.char.encode(np.array(_TEXTS), "utf-8")
         return texts[generator.integers(len(texts), size=shape)]

@@ -11,9 +11,11 @@ from keras_mtl.heads.classification import (
     Classification,
     MultiLabelClassification,
 )
+from keras_mtl.heads.contrastive import ContrastiveEmbedding, InfoNCE, RecallAtK
 from keras_mtl.heads.conversion import Conversion
 from keras_mtl.heads.dense import RelativeError
 from keras_mtl.heads.distillation import DistillationLoss
+from keras_mtl.heads.entities import EntityF1, EntityPrecision, EntityRecall
 from keras_mtl.heads.head import Head, registry
 from keras_mtl.heads.ordinal import Ordinal, OrdinalCrossentropy
 from keras_mtl.heads.regression import Regression
@@ -21,6 +23,8 @@ from keras_mtl.heads.regression_map import Depth, RegressionMap
 from keras_mtl.heads.segmentation import Segmentation
 from keras_mtl.heads.sequence_to_sequence import Perplexity, SequenceToSequence
 from keras_mtl.heads.smoothing import SmoothedCrossentropy
+from keras_mtl.heads.span import SpanExtraction, SpanLoss, SpanMatch, SpanOverlap
+from keras_mtl.heads.tagging import CRFLoss, CRFTagging, TokenTagging
 
 get = registry.get
 
@@ -29,21 +33,34 @@ __all__ = [
     "BoundingBox",
     "BoxIoU",
     "BoxLoss",
+    "CRFLoss",
+    "CRFTagging",
     "Classification",
+    "ContrastiveEmbedding",
     "Conversion",
     "Depth",
     "DistillationLoss",
+    "EntityF1",
+    "EntityPrecision",
+    "EntityRecall",
     "Head",
+    "InfoNCE",
     "MultiLabelClassification",
     "Ordinal",
     "OrdinalCrossentropy",
     "Perplexity",
+    "RecallAtK",
     "Regression",
     "RegressionMap",
     "RelativeError",
     "Segmentation",
     "SequenceToSequence",
     "SmoothedCrossentropy",
+    "SpanExtraction",
+    "SpanLoss",
+    "SpanMatch",
+    "SpanOverlap",
+    "TokenTagging",
     "get",
     "intersection_over_union",
     "registry",

@@ -22,6 +22,10 @@ class Classification(Head):
     Labels are class indices of shape `(batch,)` or `(batch, 1)`, or, with
     `one_hot=True`, distributions of shape `(batch, num_classes)`.
 
+    It serves for pairs of texts as well (does the one follow from the other?): let the
+    backbone read both as one sequence, as BERT does, or put the features of two passes
+    through one encoder beside each other, `[u, v, |u - v|]`, in its `"pooled"`.
+
     Args:
         num_classes: Integer, at least 2.
         one_hot: Whether labels are distributions instead of indices.

@@ -39,6 +39,11 @@ class Head:
         likelihood: `"gaussian"` or `"categorical"`: whether the default loss is
             that of a real value or of a class (uncertainty weighting asks).
         label_names: Names of the classes, or `None`.
+        unlabelled: What the loss sees in the place of a label that is not there, or
+            `None` for 0. What the loss gives there is left out anyway; a loss that
+            compares several labels has to know.
+        other_feature: Name of a second feature, which `connect` then finds under this
+            name in `extra_inputs`, or `None`.
         after: Name of another task, whose raw outputs `connect` then finds under
             this name in `extra_inputs`, or `None`.
     """
@@ -49,6 +54,8 @@ class Head:
     labels_per_element = False
     likelihood = "gaussian"
     label_names: list[str] | None = None
+    unlabelled: float | None = None
+    other_feature: str | None = None
     after: str | None = None
 
     def __init__(
@@ -65,7 +72,11 @@ class Head:
         self.dropout = dropout
 
     def extra_inputs(self, name: str) -> dict[str, Any]:
-        """Inputs that only this head needs, as a dict of `keras.Input`."""
+        """Inputs that the backbone need not have, as a dict of `keras.Input`.
+
+        An input that the model has already under this name, of the same dtype and a
+        shape that fits, takes the place of the one given here.
+        """
         return {}
 
     def connect(
@@ -83,6 +94,10 @@ class Head:
     def prepare_labels(self, labels: Tensor) -> Tensor:
         """Labels in the shape that loss and metrics expect."""
         return labels
+
+    def own_labels(self, outputs: Tensor) -> Tensor:
+        """Labels where the batch has none, if the head does not need any."""
+        return ops.zeros((ops.shape(outputs)[0],), dtype=outputs.dtype)
 
     def labels_in_range(self, labels: Tensor) -> Tensor | None:
         """Which prepared labels can be right; `None` where all numbers can.

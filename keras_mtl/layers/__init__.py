@@ -6,9 +6,11 @@ from keras_mtl.layers.batch_normalization import BatchNormalization
 from keras_mtl.layers.bilinear_attention import BilinearAttention
 from keras_mtl.layers.branch_choice import BranchChoice
 from keras_mtl.layers.covariance_alignment import CovarianceAlignment
+from keras_mtl.layers.crf import CRF
 from keras_mtl.layers.cross_residual_unit import CrossResidualUnit
 from keras_mtl.layers.cross_stitch_unit import CrossStitchUnit
 from keras_mtl.layers.einsum_dense import EinsumDense
+from keras_mtl.layers.embedding_pair import EmbeddingPair
 from keras_mtl.layers.expert_bank import ExpertBank
 from keras_mtl.layers.feature_attention import FeatureAttention
 from keras_mtl.layers.feature_modulation import FeatureModulation
@@ -37,6 +39,7 @@ from keras_mtl.layers.task_embedding import TaskEmbedding
 from keras_mtl.layers.word_pieces import WordPieces
 
 __all__ = [
+    "CRF",
     "Adapter",
     "AttentionModule",
     "BatchNormalization",
@@ -47,6 +50,7 @@ __all__ = [
     "CrossStitchUnit",
     "DSelectKGate",
     "EinsumDense",
+    "EmbeddingPair",
     "ExpertBank",
     "FeatureAttention",
     "FeatureModulation",

@@ -69,13 +69,13 @@ def build_model(
     features = architecture.connect(of_task, per_task, copies)
     outputs: dict[str, Tensor] = {}
     for task in _in_order(copies):
-        feature = _feature(task, features[task.name])
-        extra = task.head.extra_inputs(task.name)
-        clash = sorted(set(extra) & set(inputs if isinstance(inputs, dict) else {}))
-        if clash:
-            raise ValueError(f"Task {task.name!r}: inputs {clash} exist already")
+        wanted = task.feature or task.head.feature
+        feature = _feature(task, features[task.name], wanted)
+        extra = _extra_inputs(task, inputs)
         if extra:
             inputs = {**_as_dict(inputs), **extra}
+        if (other := task.head.other_feature) is not None:
+            extra = {**extra, other: _feature(task, features[task.name], other)}
         if task.head.after is not None:
             extra = {**extra, task.head.after: outputs[task.head.after]}
         outputs[task.name] = task.head.connect(feature, extra, task.name)
@@ -194,9 +194,26 @@ def _as_dict(inputs):
     return {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}
 
 
-def _feature(task, features):
-    """The feature that the task's head takes."""
-    name = task.feature or task.head.feature
+def _extra_inputs(task, inputs):
+    """The inputs of the task's head; of one name there is one input in the model."""
+    known, chosen = _as_dict(inputs), {}
+    for key, tensor in task.head.extra_inputs(task.name).items():
+        chosen[key] = there = known.get(key, tensor)
+        sizes = zip(there.shape, tensor.shape, strict=False)
+        fits = all(a == b or None in (a, b) for a, b in sizes)
+        same_rank = len(there.shape) == len(tensor.shape)
+        if not (fits and same_rank and there.dtype == tensor.dtype):
+            raise ValueError(
+                f"Task {task.name!r}: expected the input {key!r}, which the model has "
+                f"already, to have shape {tensor.shape} and dtype {tensor.dtype}. "
+                f"Received: shape={there.shape}, dtype={there.dtype}. Rename one of "
+                "them"
+            )
+    return chosen
+
+
+def _feature(task, features, name):
+    """A feature that the task's head takes."""
     if name not in features:
         raise ValueError(
             f"Task {task.name!r}: expected the backbone to give the feature "

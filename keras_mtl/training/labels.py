@@ -44,12 +44,16 @@ class Labels:
 def read_labels(task: Task, y: Any, sample_weight: Any, outputs: Tensor):
     """The task's labels in a batch, or `None` where the batch has no such key.
 
+    A head that needs no labels has its own then.
+
     Raises:
         ValueError: If dtype or shape of the labels cannot be the task's.
     """
-    labels = y.get(task.label)
+    labels, missing = y.get(task.label), task.missing
     if labels is None:
-        return None
+        if task.head.needs_label:
+            return None
+        labels, missing = task.head.own_labels(outputs), None
     labels = ops.convert_to_tensor(labels)
     if labels.shape.rank is None:
         raise ValueError(
@@ -61,7 +65,7 @@ def read_labels(task: Task, y: Any, sample_weight: Any, outputs: Tensor):
         task.head.check_labels(labels, outputs)
     except ValueError as error:
         raise ValueError(f"Task {task.name!r}: {error}") from error
-    mask = label_mask(labels, task.missing, y.get(task.mask_key))
+    mask = label_mask(labels, missing, y.get(task.mask_key))
     labels = task.head.prepare_labels(labels)
     if mask is not None:
         mask = task.head.prepare_labels(mask)
@@ -78,9 +82,13 @@ def read_labels(task: Task, y: Any, sample_weight: Any, outputs: Tensor):
 def labels_by_key(y: Any, tasks: tuple[Task, ...]) -> dict[str, Any]:
     """`y` as a dict by label key; a list is taken in the order of the tasks.
 
+    `None` is an empty dict, if no task needs labels.
+
     Raises:
         ValueError: If it is neither, or holds none of the tasks' labels.
     """
+    if y is None and not any(task.head.needs_label for task in tasks):
+        return {}
     if not isinstance(y, dict):
         parts = list(y) if isinstance(y, list | tuple) else [y]
         if len(parts) != len(tasks) or y is None:

@@ -81,6 +81,8 @@ def loss_terms(task: Task, labels: Labels, outputs: Tensor) -> tuple[Tensor, ...
     target = ops.cast(task.head.encode_labels(target), loss.dtype)
     outputs = ops.cast(outputs, loss.dtype)
     mask = labels.mask
+    if mask is not None and task.head.unlabelled is not None:
+        target = ops.where(mask, target, ops.full_like(target, task.head.unlabelled))
     elementwise = task.head.labels_per_element and isinstance(loss, _ELEMENTWISE)
     if elementwise:
         # Not `[..., None]`, a slice whose gradient costs more than the loss.

@@ -8,8 +8,10 @@ import keras
 import numpy as np
 
 import keras_mtl as mtl
+from tests.heads import chains
 
 ROWS = 40
+TOKENS = 4
 
 
 def softmax(x):
@@ -108,12 +110,103 @@ class Row:
 
     def backbone(self):
         """From 4 numbers to the feature that the head takes."""
+        if self.name == "contrastive_embedding":
+            x = keras.Input((4,), name="features")
+            sides = {
+                "pooled": keras.layers.Dense(5, activation="tanh"),
+                "other": keras.layers.Dense(3, activation="tanh"),
+            }
+            sides = {name: layer(x) for name, layer in sides.items()}
+            return keras.Model(x, sides, name="mlp")
         if self.head().feature == "pooled":
             return mtl.backbones.MLP(input_shape=(4,), units=(5,), activation="tanh")
         x = keras.Input((4,), name="features")
+        if self.head().feature == "sequence":
+            tokens = keras.layers.Reshape((TOKENS, 1))(x)
+            conv = keras.layers.Conv1D(5, 2, padding="same", activation="tanh")
+            return keras.Model(x, {"sequence": conv(tokens)}, name="mlp")
         pixels = keras.layers.Reshape((2, 2, 1))(x)
         conv = keras.layers.Conv2D(5, 2, padding="same", activation="tanh")
         return keras.Model(x, {"map": conv(pixels)}, name="mlp")
+
+
+BIO = ["O", "B-x", "I-x"]
+
+
+def token_crossentropy(labels, logits):
+    picked = np.take_along_axis(softmax(logits), labels[..., None], axis=-1)
+    return -np.log(picked).mean()
+
+
+def entities(tags):
+    """Entities of one sequence of indices of `BIO`, read word by word."""
+    found, begin = set(), None
+    for place, tag in enumerate([*tags, 0]):
+        if begin is not None and tag != 2:
+            found.add((begin, place))
+            begin = None
+        if tag == 1 or (tag == 2 and begin is None):
+            begin = place
+    return found
+
+
+def entity_f1(labels, scores):
+    true = [entities(row) for row in labels.tolist()]
+    found = [entities(row) for row in scores.argmax(axis=-1).tolist()]
+    right = sum(len(t & f) for t, f in zip(true, found, strict=True))
+    return 2 * right / (sum(map(len, true)) + sum(map(len, found)))
+
+
+def spans(logits, longest):
+    """Best span of every text, by trying all, and its probability."""
+    p = softmax(np.swapaxes(logits, 1, 2))
+    best = []
+    for start, end in p:
+        tokens = range(len(start))
+        scores = {
+            (i, j): start[i] * end[j]
+            for i in tokens
+            for j in tokens
+            if i <= j < i + longest
+        }
+        pair = max(scores, key=scores.get)
+        best.append((*pair, scores[pair]))
+    first, last, probability = np.array(best).T
+    return first.astype("int32"), last.astype("int32"), probability
+
+
+def span_loss(labels, logits):
+    log_p = np.log(softmax(np.swapaxes(logits, 1, 2)))
+    return -np.take_along_axis(log_p, labels[..., None], axis=-1).mean()
+
+
+def overlap(labels, found):
+    values = []
+    for (a, b), (c, d) in zip(labels.tolist(), found.tolist(), strict=True):
+        true, other = set(range(a, b + 1)), set(range(int(c), int(d) + 1))
+        values.append(2 * len(true & other) / (len(true) + len(other)))
+    return np.mean(values)
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def info_nce(labels, pairs):
+    """Term by term; examples of one label are no negatives of each other."""
+    total = 0.0
+    for i, label in enumerate(labels):
+        rows = [j for j, other in enumerate(labels) if j == i or other != label]
+        to = [pairs[i, 0] @ pairs[j, 1] for j in rows]
+        back = [pairs[j, 0] @ pairs[i, 1] for j in rows]
+        own = pairs[i, 0] @ pairs[i, 1]
+        total += (np.logaddexp.reduce(to) + np.logaddexp.reduce(back)) / 2 - own
+    return total / len(labels)
+
+
+def recall_at_1(labels, pairs):
+    near = pairs[:, 0] @ pairs[:, 1].T
+    return np.mean(labels[near.argmax(axis=1)] == labels)
 
 
 NAMES = ["low", "middle", "high"]
@@ -302,6 +395,81 @@ TABLE = [
             (np.zeros((ROWS, 4, 3)), "('batch', 3, 4) or ('batch', 3, 4, 1)"),
             (np.zeros(ROWS), "('batch', 3, 4)"),
         ],
+    ),
+    Row(
+        name="token_tagging",
+        config={"num_classes": 3, "label_names": BIO},
+        shape=(TOKENS, 3),
+        labels=lambda rng: rng.integers(0, 3, (ROWS, TOKENS)),
+        activated=softmax,
+        loss=token_crossentropy,
+        metrics={
+            "accuracy": lambda y, p: (p.argmax(axis=-1) == y).mean(),
+            "entity_f1": entity_f1,
+        },
+        serving=lambda raw: {
+            "probabilities": softmax(raw),
+            "label": np.array(BIO)[raw.argmax(axis=-1)],
+        },
+        wrong=[
+            (np.zeros(ROWS, int), "('batch', 4)"),
+            (np.zeros((ROWS, 5), int), "('batch', 4)"),
+            (np.zeros((ROWS, TOKENS, 1), int), "('batch', 4)"),
+            (np.array([["a"] * TOKENS] * ROWS), "to be numbers"),
+        ],
+    ),
+    Row(
+        name="crf_tagging",
+        config={"num_classes": 3, "label_names": BIO, "bio": True, "word_mask": None},
+        shape=(TOKENS + 4, 4),
+        labels=lambda rng: rng.integers(0, 3, (ROWS, TOKENS)),
+        activated=lambda raw: np.eye(4)[[p for p, *_ in chains.all_best(raw, BIO)]][
+            ..., :3
+        ],
+        loss=lambda y, raw: chains.loss(y, raw),
+        metrics={
+            "accuracy": lambda y, p: (p.argmax(axis=-1) == y).mean(),
+            "entity_f1": entity_f1,
+        },
+        serving=lambda raw: {
+            "label": np.array([*BIO, ""])[[p for p, *_ in chains.all_best(raw, BIO)]],
+            "probability": np.array([p for *_, p in chains.all_best(raw, BIO)]),
+        },
+        wrong=[
+            (np.zeros(ROWS, int), "('batch', 4)"),
+            (np.zeros((ROWS, 5), int), "('batch', 4)"),
+        ],
+    ),
+    Row(
+        name="span_extraction",
+        config={"max_length": 2, "span_mask": None},
+        shape=(TOKENS, 2),
+        labels=lambda rng: np.sort(rng.integers(0, TOKENS, (ROWS, 2)), axis=1),
+        activated=lambda raw: np.stack(spans(raw, 2)[:2], axis=-1),
+        loss=span_loss,
+        metrics={
+            "exact_match": lambda y, found: (y == found).all(axis=1).mean(),
+            "overlap_f1": overlap,
+        },
+        serving=lambda raw: dict(
+            zip(("start", "end", "probability"), spans(raw, 2), strict=True)
+        ),
+        wrong=[(np.zeros(ROWS, int), "('batch', 2)"), TEXT],
+    ),
+    Row(
+        name="contrastive_embedding",
+        config={"dim": 3, "temperature": 0.5, "learn_temperature": True},
+        shape=(2, 3),
+        labels=lambda rng: rng.integers(0, 30, ROWS),
+        activated=unit,
+        loss=info_nce,
+        metrics={"recall_at_1": recall_at_1},
+        serving=lambda raw: {
+            "embedding": unit(raw)[:, 0],
+            "other_embedding": unit(raw)[:, 1],
+            "similarity": (unit(raw)[:, 0] * unit(raw)[:, 1]).sum(axis=-1),
+        },
+        wrong=[(np.zeros((ROWS, 2), int), "('batch',) or ('batch', 1)"), TEXT],
     ),
 ]
 IDS = [f"{row.name}-{i}" for i, row in enumerate(TABLE)]

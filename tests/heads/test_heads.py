@@ -38,7 +38,8 @@ def test_through_a_model(row):
     model, x, raw, y = built(row)
     assert raw.shape == (ROWS, *row.shape)
     model.compile("sgd")
-    logs = model.evaluate(x, {"t": y}, verbose=0, return_dict=True)
+    # One batch: a contrastive task compares its examples.
+    logs = model.evaluate(x, {"t": y}, batch_size=ROWS, verbose=0, return_dict=True)
     expected = {"loss": row.loss(y, raw), "t_loss": row.loss(y, raw)}
     for name, metric in row.metrics.items():
         expected[f"t_{name}"] = metric(y, row.activated(raw))
@@ -61,7 +62,8 @@ def test_labels_as_a_column(row):
     """Shapes `(batch,)` and `(batch, 1)` are the same labels."""
     model, x, raw, y = built(row)
     model.compile("sgd")
-    logs = model.evaluate(x, {"t": y[:, None]}, verbose=0, return_dict=True)
+    y_column = {"t": y[:, None]}
+    logs = model.evaluate(x, y_column, batch_size=ROWS, verbose=0, return_dict=True)
     assert logs["t_loss"] == pytest.approx(row.loss(y, raw), rel=1e-4)
     for name, metric in row.metrics.items():
         wanted = metric(y, row.activated(raw))
@@ -259,6 +261,29 @@ def test_accuracy_of_a_value_has_no_meaning(head):
             {"num_classes": 2, "output_size": (3, 3), "label_names": ["a"]},
             ["`label_names`", "(2)"],
         ),
+        ("token_tagging", {"num_classes": 1}, ["`num_classes`", ">= 2"]),
+        (
+            "crf_tagging",
+            {"num_classes": 2, "bio": True},
+            ["`label_names`", "BIO", "label_names=None"],
+        ),
+        (
+            "crf_tagging",
+            {"num_classes": 3, "label_names": ["O", "B-a", "I-b"], "bio": True},
+            ["BIO", "['I-b']"],
+        ),
+        (
+            "crf_tagging",
+            {"num_classes": 2, "label_names": ["O", "NOUN"], "bio": True},
+            ["BIO", "['NOUN']"],
+        ),
+        ("span_extraction", {"max_length": 0}, ["`max_length`", ">= 1"]),
+        ("contrastive_embedding", {"dim": 0}, ["`dim`", ">= 1"]),
+        (
+            "contrastive_embedding",
+            {"dim": 2, "temperature": 0.001},
+            ["`temperature`", "at least 0.01"],
+        ),
         ("regression_map", {"output_size": (3, 0)}, ["`output_size`", ">= 1"]),
         ("depth", {"output_size": (3, 3), "target_std": -1.0}, ["`target_std`"]),
     ],
@@ -308,6 +333,12 @@ def test_a_column_of_labels_is_one_unit():
         (mtl.heads.Ordinal(3), [0.0, 2.0, 3.0], [True, True, False]),
         (mtl.heads.Segmentation(2, (1, 2)), [[[0, 1]], [[2, 1]]], [[[1, 1]], [[0, 1]]]),
         (mtl.heads.BinaryClassification(), [[0], [1], [2]], [[True], [True], [False]]),
+        (mtl.heads.TokenTagging(3), [[0, 2, 3]], [[True, True, False]]),
+        (
+            mtl.heads.SpanExtraction(),
+            [[1, 1], [2, 1], [-1, 3]],
+            [[1, 1], [0, 0], [0, 1]],
+        ),
         (mtl.heads.Conversion("click"), [[-1.0], [0.3]], [[False], [True]]),
         (mtl.heads.MultiLabelClassification(2), [[1.0005, 1.1]], [[True, False]]),
     ],
