@@ -397,3 +397,29 @@ def test_scores_of_intents_leave_padding_out():
     assert found["intent_right"].tolist() == [True, False]
     assert found["slots"] == pytest.approx(0.8)  # two of two, and one is missed
     assert found["slots_right"].tolist() == [True, False]
+
+
+def test_answers_to_questions_about_digits():
+    import questions
+
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(0, 10, (2, 500))
+    texts, answers, topics = questions.ask(left, right, rng)
+    rules = {
+        "left": lambda a, b: a,
+        "right": lambda a, b: b,
+        "larger": max,
+        "smaller": min,
+        "sum": lambda a, b: a + b,
+        "difference": lambda a, b: abs(a - b),
+    }
+    names = list(questions.TOPICS)
+    for text, answer, topic, a, b in zip(
+        texts, answers, topics, left, right, strict=True
+    ):
+        assert text in questions.TOPICS[names[topic]][0]
+        assert answer == rules[names[topic]](int(a), int(b))
+    assert set(topics) == set(range(len(names)))
+    assert answers.max() < questions.ANSWERS
+    longest = max(len(text.split()) for text in texts)
+    assert longest <= questions.WORDS

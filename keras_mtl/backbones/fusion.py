@@ -49,7 +49,8 @@ class Fusion(Backbone):
             model has one more input per modality, `"<modality>_present"`, boolean of
             shape `(batch,)`. Encoders then run on the examples that have their
             modality (`layers.PresentRows`), and zeros or a trained vector stand for
-            the others, in training and in serving alike.
+            the others in what is joined, in training and in serving alike. The features
+            of a single modality are zero where it lacks.
         modality_dropout: Probability with which an example in training loses each of
             its modalities, except the last; not with `missing="error"`.
         dropout: Dropout rate after the joined feature.
@@ -130,17 +131,22 @@ class Fusion(Backbone):
 
         # === Functional model ===
         features = {
-            modality: _encoded(modality, model, calls[modality], present, missing)
+            modality: _encoded(modality, model, calls[modality], present)
             for modality, model in models.items()
         }
-        pooled = joins[fusion](features, present, settings)
-        if dropout:
-            pooled = layers.Dropout(dropout, name="dropout")(pooled)
         outputs = {modality: found["pooled"] for modality, found in features.items()}
         for kind in ("sequence", "map"):
             having = [found[kind] for found in features.values() if kind in found]
             if len(having) == 1:
                 outputs[kind] = having[0]
+        if missing == "learned":
+            for modality, found in features.items():
+                kind = "pooled" if fusion in ("concat", "gated") else _token_kind(found)
+                fill = FillAbsent(name=f"{modality}_or_absent")
+                found[kind] = fill(found[kind], present[modality])
+        pooled = joins[fusion](features, present, settings)
+        if dropout:
+            pooled = layers.Dropout(dropout, name="dropout")(pooled)
         super().__init__(inputs, {**outputs, "pooled": pooled}, name=name, **kwargs)
 
         # === Config ===
@@ -247,8 +253,8 @@ def _inputs(models):
     return inputs, calls
 
 
-def _encoded(modality, model, call, present, missing):
-    """Features of a modality, with something in the place of what is absent."""
+def _encoded(modality, model, call, present):
+    """Features of a modality, zero where it is absent."""
     features = named_features(model.output)
     mask = getattr(features.get("sequence"), "_keras_mask", None)
     if mask is not None:
@@ -259,11 +265,8 @@ def _encoded(modality, model, call, present, missing):
         return encoder(call)
     there = present[modality]
     found = PresentRows(encoder, name=f"{modality}_rows")(call, there)
-    for kind in ("pooled", "sequence"):
-        if kind in found:
-            fill = FillAbsent(missing, name=f"{modality}_{kind}_or_absent")
-            found[kind] = fill(found[kind], there)
     if _MASK in found:
+        # The tokens of what is absent are real, all alike: a mean of none is NaN.
         absent = ops.cast(ops.logical_not(there), "float32")
         found[_MASK] = found[_MASK] + ops.expand_dims(absent, axis=-1)
     return found
@@ -273,17 +276,20 @@ def _name_of_encoder(modality):
     return f"{modality}_encoder"
 
 
+def _token_kind(features):
+    """Which feature of a modality is taken as tokens."""
+    return next(kind for kind in ("sequence", "map", "pooled") if kind in features)
+
+
 def _tokens(modality, features):
     """The feature of a modality as tokens `(batch, tokens, width)`, and their mask."""
-    if "sequence" in features:
-        mask = features.get(_MASK)
-        return features["sequence"], None if mask is None else ops.cast(mask, "bool")
-    if "map" in features:
-        width = features["map"].shape[-1]
-        flat = layers.Reshape((-1, width), name=f"{modality}_flat")
-        return flat(features["map"]), None
-    width = features["pooled"].shape[-1]
-    return layers.Reshape((1, width), name=f"{modality}_one")(features["pooled"]), None
+    kind = _token_kind(features)
+    mask = features.get(_MASK) if kind == "sequence" else None
+    tokens = features[kind]
+    if kind != "sequence":
+        flat = layers.Reshape((-1, tokens.shape[-1]), name=f"{modality}_flat")
+        tokens = flat(tokens)
+    return tokens, None if mask is None else ops.cast(mask, "bool")
 
 
 def _attended(name, queries, keys, mask, settings):
