@@ -97,8 +97,14 @@ def load_data(data_dir, smoke):
     return splits, known.vocabulary_size()
 
 
-def picture_encoder():
-    return mtl.backbones.ConvNet(input_shape=(36, 36, 1), filters=(16, 32, 64))
+def picture_encoder(fusion):
+    """A small convolutional network; attention reads its map, all else a dense layer."""
+    attends = fusion in ("bilinear", "multi_head")
+    return mtl.backbones.ConvNet(
+        input_shape=(36, 36, 1),
+        filters=(16, 32, 64),
+        pooling="average" if attends else "flatten",
+    )
 
 
 def question_encoder(vocabulary_size):
@@ -113,7 +119,7 @@ def question_encoder(vocabulary_size):
 def make_backbone(vocabulary_size, fusion=None, modalities=()):
     """One encoder, or both in a `Fusion`."""
     encoders = {
-        "picture": picture_encoder(),
+        "picture": picture_encoder(fusion),
         "question": question_encoder(vocabulary_size),
     }
     if fusion is None:
