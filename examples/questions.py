@@ -98,7 +98,7 @@ def load_data(data_dir, smoke):
 
 
 def picture_encoder(fusion):
-    """A small convolutional network; attention reads its map, all else a dense layer."""
+    """A small convolutional network; attention reads its map, others a dense layer."""
     attends = fusion in ("bilinear", "multi_head")
     return mtl.backbones.ConvNet(
         input_shape=(36, 36, 1),
