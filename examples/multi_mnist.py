@@ -6,7 +6,7 @@ per digit stand equal weights and methods of loss weighting and gradient balanci
 the same batches and rate. Every run keeps the epoch that is best on validation, whose
 digits are in no training image. The table of three seeds is in `docs/results.md`.
 
-    python examples/multi_mnist.py                  the table, an hour and a half on one core
+    python examples/multi_mnist.py                  the table, 1.5 hours on one core
     python examples/multi_mnist.py --seeds 1
     python examples/multi_mnist.py --smoke          a few steps: does it run?
 """
