@@ -139,7 +139,7 @@ class Fusion(Backbone):
             having = [found[kind] for found in features.values() if kind in found]
             if len(having) == 1:
                 outputs[kind] = having[0]
-        if missing == "learned":
+        if missing == "learned" and present is not None:
             for modality, found in features.items():
                 kind = "pooled" if fusion in ("concat", "gated") else _token_kind(found)
                 fill = FillAbsent(name=f"{modality}_or_absent")
