@@ -122,6 +122,19 @@ def predicted(model, x):
     return model.predict_tasks(x, batch_size=64, verbose=0)
 
 
+def scores_of_task(task, labels, classes, stars):
+    """Metrics of one task, from its classes; of the rating from the stars as well."""
+    size = len(NAMES[task])
+    if task == "rating":
+        error = np.abs(labels - stars)
+        macro = f1_score(labels, classes, size, "macro")
+        return {"rating macro-F1": macro, "rating mae": float(error.mean())}
+    found = {f"{task} accuracy": float(np.mean(labels == classes))}
+    if task == "recommended":
+        found["recommended F1"] = f1_score(labels, classes, size, "weighted")
+    return found
+
+
 def scores(model, split, reports=False):
     """Metrics of the tasks that the model has; with `reports` of their classes too."""
     x, y = split
@@ -134,15 +147,8 @@ def scores(model, split, reports=False):
             classes = (outputs["probability"][there] > 0.5).astype("int64")
         else:
             classes = outputs["label"][there].astype("int64")
-        size = len(NAMES[task])
-        if task == "rating":
-            error = np.abs(outputs["expected"][there] - labels)
-            found["rating macro-F1"] = f1_score(labels, classes, size, "macro")
-            found["rating mae"] = float(error.mean())
-        else:
-            found[f"{task} accuracy"] = float(np.mean(labels == classes))
-        if task == "recommended":
-            found["recommended F1"] = f1_score(labels, classes, size, "weighted")
+        stars = outputs["expected"][there] if task == "rating" else None
+        found |= scores_of_task(task, labels, classes, stars)
         if reports:
             found[f"{task} report"] = classification_report(
                 labels, classes, NAMES[task]
@@ -158,15 +164,7 @@ def constant_scores(splits):
         labels = test[task][test[task] >= 0].astype("int64")
         largest = np.bincount(train[task][train[task] >= 0].astype("int64")).argmax()
         always = np.full_like(labels, largest)
-        size = len(NAMES[task])
-        if task == "rating":
-            error = np.abs(labels - np.median(train[task]))
-            found["rating macro-F1"] = f1_score(labels, always, size, "macro")
-            found["rating mae"] = float(error.mean())
-        else:
-            found[f"{task} accuracy"] = float(np.mean(labels == always))
-        if task == "recommended":
-            found["recommended F1"] = f1_score(labels, always, size, "weighted")
+        found |= scores_of_task(task, labels, always, np.median(train[task]))
     return found
 
 
