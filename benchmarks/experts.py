@@ -77,7 +77,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     if unknown:
         parser.error(f"unknown: {unknown}; expected some of {cases}")
     # What `step_time.measure_round` reads besides.
-    options.variants, options.peers, options.system_malloc = VARIANTS, "", False
+    options.variants, options.peers = VARIANTS, ""
     return options
 
 

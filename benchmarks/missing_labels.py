@@ -60,7 +60,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         for method in options.methods
         for labels in ("complete", "missing")
     )
-    options.peers, options.system_malloc = "", False
+    options.peers = ""
     return options
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import one_thread  # noqa: F401 before TensorFlow
+import setting_tensorflow  # noqa: F401 before TensorFlow
 import tensorflow as tf
 from tqdm import tqdm
 
 from keras_mtl.data import EpochOrder, TaskMixture, mix
 
 WIDTH, BATCH_SIZE = 64, 256
+BUFFER = 1000
 GOAL = 0.95
 
 
@@ -67,15 +68,21 @@ def measured(makers: dict[str, Callable], turns: int, progress: tqdm) -> dict:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def compare(case: str, number: int, one_label: bool, options, progress) -> str:
-    """One row of the table."""
-    mixture = mix(
-        datasets(number, options.rows, one_label), BATCH_SIZE, rates=2.0, stop="first"
-    )
+def compare(case: str, one_label: bool, buffer: int | None, options, progress) -> str:
+    """One row of the table; with a buffer all data are streams of examples."""
+    sets = datasets(options.sets, options.rows, one_label)
+    if buffer is not None:
+        slices = tf.data.Dataset.from_tensor_slices
+        sets = {name: slices(parts) for name, parts in sets.items()}
+    mixture = mix(sets, BATCH_SIZE, rates=2.0, stop="first", buffer_size=buffer)
     arrays = pre_mixed(mixture)
+    examples = tf.data.Dataset.from_tensor_slices(arrays)
     order = EpochOrder()
-    shuffled = order.batches(arrays, BATCH_SIZE)
-    slices = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH_SIZE)
+    if buffer is None:
+        shuffled = order.batches(arrays, BATCH_SIZE)
+    else:
+        shuffled = order.batches(examples, BATCH_SIZE, buffer_size=buffer)
+    slices = examples.batch(BATCH_SIZE)
     seconds = measured(
         {
             "mixture": lambda: mixture.dataset,
@@ -123,8 +130,10 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
     cases = [
-        ("one label key", options.sets, True),
-        ("a label key each", options.sets, False),
+        ("one label key", True, None),
+        ("a label key each", False, None),
+        ("one label key, streams", True, BUFFER),
+        ("a label key each, streams", False, BUFFER),
     ]
     steps = len(cases) * 3 * options.turns + options.epochs
     with tqdm(total=steps) as progress:

@@ -13,28 +13,25 @@ answers are those of `step_worker.py`. Variants:
 import importlib.util
 import itertools
 import json
-import os
-import resource
 import sys
-import time
 import types
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+import numpy as np
+import setting  # before PyTorch
+import torch
+from torch import nn
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-
-torch.set_num_threads(1)
+torch.set_num_threads(setting.THREADS)
 
 _BATCHES = 8
+_DEVICE = torch.device("cuda" if setting.GPU else "cpu")
 
 
 def peak_megabytes() -> float:
-    """The largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The largest memory of this process so far, on the GPU if that is what works."""
+    if setting.GPU:
+        return torch.cuda.max_memory_allocated() / 2**20
+    return setting.peak_megabytes()
 
 
 def backbone(name: str, layout: torch.memory_format):
@@ -46,7 +43,7 @@ def backbone(name: str, layout: torch.memory_format):
         for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
         x = rng.standard_normal((_BATCHES, 256, 64)).astype("float32")
-        return nn.Sequential(*layers), 512, torch.from_numpy(x)
+        return nn.Sequential(*layers), 512, torch.from_numpy(x).to(_DEVICE)
     if name == "cnn":
         widths = (3, 32, 64, 128, 128)
         layers = []
@@ -56,10 +53,10 @@ def backbone(name: str, layout: torch.memory_format):
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         net = nn.Sequential(*layers).to(memory_format=layout)
         x = rng.standard_normal((_BATCHES, 64, 3, 32, 32)).astype("float32")
-        batches = [batch.to(memory_format=layout) for batch in torch.from_numpy(x)]
+        batches = [b.to(memory_format=layout) for b in torch.from_numpy(x).to(_DEVICE)]
         return net, 128, batches
     x = torch.from_numpy(rng.integers(0, 1000, (_BATCHES, 32, 64)))
-    return Transformer(), 128, x
+    return Transformer(), 128, x.to(_DEVICE)
 
 
 class Block(nn.Module):
@@ -104,17 +101,28 @@ class Trainer:
         if library == "libmtl":
             layout = torch.contiguous_format
         self.backbone, width, self.x = backbone(name, layout)
-        self.heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(int(count)))
+        self.backbone.to(_DEVICE)
+        heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(int(count)))
+        self.heads = heads.to(_DEVICE)
         rng = np.random.default_rng(1)
         shape = (_BATCHES, int(count), len(self.x[0]), 1)
-        self.y = torch.from_numpy(rng.standard_normal(shape).astype("float32"))
+        y = torch.from_numpy(rng.standard_normal(shape).astype("float32"))
+        self.y = y.to(_DEVICE)
         parameters = [*self.backbone.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.Adam(parameters, fused=True)
         make = {"torch": _plain, "libmtl": _libmtl}.get(library, _torchjd)
         self.backward = make(self, library, method)
         self.seen = 0
 
-    def steps(self, number: int) -> None:
+    def seconds(self, number: int) -> float:
+        """Seconds that so many steps of training take."""
+        start = setting.seconds()
+        self.train(number)
+        if setting.GPU:
+            torch.cuda.synchronize()
+        return setting.seconds() - start
+
+    def train(self, number: int) -> None:
         """Trains for so many steps."""
         mse = nn.functional.mse_loss
         for _ in range(number):
@@ -148,7 +156,7 @@ def _libmtl(trainer, library, method):
         def __init__(self):
             super().__init__()
             self.task_num, self.rep_grad = len(trainer.heads), False
-            self.device = torch.device("cpu")
+            self.device = _DEVICE
             self.task_name = [str(index) for index in range(self.task_num)]
 
         def get_share_params(self):
@@ -199,18 +207,14 @@ def main(case: str, variant: str) -> None:
     """Builds, warms up, then answers commands until the input ends."""
     imported = peak_megabytes()
     trainer = Trainer(case, variant)
-    trainer.steps(2)
-    start = time.process_time()
-    trainer.steps(4)
-    rough = (time.process_time() - start) / 4
+    trainer.seconds(2)
+    rough = trainer.seconds(4) / 4
     print(json.dumps({"rough": rough}), flush=True)
     for line in sys.stdin:
         command, *arguments = line.split()
         if command == "measure":
             steps = int(arguments[0])
-            start = time.process_time()
-            trainer.steps(steps)
-            answer = {"seconds": (time.process_time() - start) / steps}
+            answer = {"seconds": trainer.seconds(steps) / steps}
         else:
             answer = {"megabytes": peak_megabytes() - imported}
         print(json.dumps(answer), flush=True)

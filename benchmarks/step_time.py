@@ -1,9 +1,10 @@
-"""CPU time of a training step, as ratios to stock Keras and to a lower limit.
+"""Time of a training step, as ratios to stock Keras and to a lower limit.
 
     python benchmarks/step_time.py                      # all cases, about an hour
     python benchmarks/step_time.py --only mlp-2,mlp-32  # some
     python benchmarks/step_time.py --quick              # does it run?
     python benchmarks/step_time.py --only mlp-8 --peers .venv-peers/bin/python
+    python benchmarks/step_time.py --gpu --json gpu.json
 
 See `README.md` beside this file for what is measured and how to read it.
 """
@@ -50,7 +51,7 @@ PEERS = (
 )
 _MODULES = {"libmtl": "LibMTL"}
 _OTHER_BALANCER_GOAL = 1.10  # of any other balancer's step to that of PCGrad
-_CASE = r"(mlp|cnn|transformer)-\d+"
+_CASE = r"(mlp|cnn|transformer|bert)-\d+"
 # glibc gives freed memory back to the system in the middle of a step and faults it in
 # again in the next: a tenth of a small step, at random. Not while steps are compared.
 _KEEP_MEMORY = {
@@ -65,15 +66,20 @@ _FEWEST_STEPS = 4
 class Worker:
     """A fresh process that trains one variant when it is told to."""
 
-    def __init__(self, case: str, variant: str, peers: str, keep_memory: bool):
+    def __init__(self, case: str, variant: str, options: argparse.Namespace):
         self.variant = variant
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in `close`
         foreign = of_peer(variant)
         script = _HERE / ("peer_worker.py" if foreign else "step_worker.py")
-        python = peers if foreign else sys.executable
+        python = options.peers if foreign else sys.executable
+        setting = {"BENCHMARK_THREADS": str(options.threads)}
+        if options.gpu:
+            setting["BENCHMARK_DEVICE"] = "gpu"
+        if not options.system_malloc:
+            setting |= _KEEP_MEMORY
         self._process = subprocess.Popen(
             [python, str(script), case, variant],
-            env=os.environ | (_KEEP_MEMORY if keep_memory else {}),
+            env=os.environ | setting,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -96,7 +102,7 @@ class Worker:
         return json.loads(line)
 
     def steps(self, seconds: float) -> int:
-        """How many steps take about so much CPU time."""
+        """How many steps take about so much time."""
         cycle = _SCHEDULE.get(self.variant.removeprefix("fast:"), 1)
         fewest = max(_FEWEST_STEPS, math.ceil(seconds / self.rough))
         return math.ceil(fewest / cycle) * cycle
@@ -143,7 +149,7 @@ def measure_round(case: str, options: argparse.Namespace, progress: tqdm) -> dic
     A variant of a peer that fails on this case is left out, and it says so.
 
     Returns:
-        Dict with `"seconds"` (CPU seconds per step, by variant, one per turn) and
+        Dict with `"seconds"` (per step, by variant, one per turn) and
         `"megabytes"` (by variant).
     """
     workers = []
@@ -151,8 +157,7 @@ def measure_round(case: str, options: argparse.Namespace, progress: tqdm) -> dic
         for variant in options.variants:
             progress.set_postfix_str(f"{case} {variant}")
             try:
-                keep = not options.system_malloc
-                workers.append(Worker(case, variant, options.peers, keep))
+                workers.append(Worker(case, variant, options))
             except RuntimeError as error:
                 if not of_peer(variant):
                     raise
@@ -221,7 +226,7 @@ def ratios(rounds: list[dict]) -> dict[str, list[float]]:
 def table(results: dict[str, dict]) -> str:
     """The ratios and the memory of all cases, as Markdown."""
     lines = [
-        "| case | ratio of CPU time per step | median | 95 % interval | goal |",
+        "| case | ratio of time per step | median | 95 % interval | goal |",
         "|---|---|---|---|---|",
     ]
     memory = [result["megabytes"] for result in results.values()]
@@ -250,13 +255,24 @@ def table(results: dict[str, dict]) -> str:
 
 
 def add_turns(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `measure_round`, and of where its numbers go."""
+    """What `measure_round` is told, but for variants and peers; and the output."""
     parser.add_argument("--rounds", type=int, default=3, help="of fresh processes")
     parser.add_argument("--turns", type=int, default=8, help="per round")
     parser.add_argument(
         "--seconds", type=float, default=0.6, help="about the CPU time of one turn"
     )
     parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="several are timed by the wall clock"
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="on the first GPU, by the wall clock"
+    )
+    parser.add_argument(
+        "--system-malloc",
+        action="store_true",
+        help="leave freed memory to glibc's defaults (noisier, see README.md)",
+    )
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -275,11 +291,6 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         help="interpreter of an environment with requirements-peers.txt",
     )
     add_turns(parser)
-    parser.add_argument(
-        "--system-malloc",
-        action="store_true",
-        help="leave freed memory to glibc's defaults (noisier, see README.md)",
-    )
     parser.add_argument(
         "--quick", action="store_true", help="one small case, one round: no figures"
     )

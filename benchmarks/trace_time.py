@@ -16,7 +16,7 @@ import sys
 import time
 
 import numpy as np
-import one_thread  # noqa: F401 before TensorFlow
+import setting_tensorflow  # noqa: F401 before TensorFlow
 import workloads
 from tqdm import tqdm
 

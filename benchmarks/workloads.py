@@ -3,6 +3,7 @@
 import math
 
 import keras
+import keras_hub
 import numpy as np
 import tensorflow as tf
 from keras import layers
@@ -46,6 +47,19 @@ def transformer() -> keras.Model:
         x = layers.Add(name=f"block_{index}_add_dense")([x, y])
     pooled = layers.GlobalAveragePooling1D(name="pooled")(x)
     return keras.Model(tokens, {"pooled": pooled}, name="transformer")
+
+
+def bert() -> keras.Model:
+    """The 6-layer BERT of `data.text.pretrained`, with random weights, on 64 tokens."""
+    network = keras_hub.models.BertBackbone(
+        vocabulary_size=30522,
+        num_layers=6,
+        num_heads=12,
+        hidden_dim=384,
+        intermediate_dim=1536,
+        max_sequence_length=64,
+    )
+    return mtl.backbones.Text(network=network)
 
 
 # Of `experts.py`: columns of the input, and units of the layers of each expert.
@@ -142,7 +156,14 @@ def some_labels(rng, case: str, variant: str, shape: tuple[int, ...]) -> np.ndar
     return labels
 
 
-BACKBONES = {"mlp": (mlp, 256), "cnn": (cnn, 64), "transformer": (transformer, 32)}
+# How each is made, and the number of examples in a batch.
+BACKBONES = {
+    "mlp": (mlp, 256),
+    "cnn": (cnn, 64),
+    "transformer": (transformer, 32),
+    "bert": (bert, 16),
+}
+_TOKENS = 64
 
 
 class Limit(keras.Model):
@@ -241,20 +262,32 @@ def batches(case: str, variant: str) -> tf.data.Dataset:
     """The same batches again and again, from memory; variants differ in labels only."""
     name, num_tasks = parts(case)
     rng = np.random.default_rng(0)
-    if name in EXPERTS:
-        inputs, batch = keras.Input((EXPERTS[name][0],)), 256
-    else:
-        make, batch = BACKBONES["mlp" if name in LABELS else name]
-        inputs = make().input
-    shape = (_BATCHES, batch, *inputs.shape[1:])
-    x = rng.standard_normal(shape).astype("float32")
-    if inputs.dtype == "int32":
-        x = rng.integers(0, 1000, shape).astype("int32")
+    batch = 256 if name in EXPERTS or name in LABELS else BACKBONES[name][1]
+    x = _inputs(rng, name, batch)
     y = {}
     for index in range(num_tasks):
         if name in LABELS:
-            y[f"task_{index}"] = some_labels(rng, case, variant, (*shape[:2], 1))
+            shape = (_BATCHES, batch, 1)
+            y[f"task_{index}"] = some_labels(rng, case, variant, shape)
         else:
             values = rng.standard_normal((_BATCHES, batch, 1))
             y[f"task_{index}"] = values.astype("float32")
     return tf.data.Dataset.from_tensor_slices((x, y)).cache().repeat()
+
+
+def _inputs(rng, name, batch):
+    """Random inputs of all batches; about half of the tokens of BERT are padding."""
+    shapes = {"cnn": (32, 32, 3), **{kind: (EXPERTS[kind][0],) for kind in EXPERTS}}
+    if name not in ("transformer", "bert"):
+        shape = (_BATCHES, batch, *shapes.get(name, (64,)))
+        return rng.standard_normal(shape).astype("float32")
+    tokens = rng.integers(0, 1000, (_BATCHES, batch, _TOKENS)).astype("int32")
+    if name == "transformer":
+        return tokens
+    lengths = rng.integers(1, _TOKENS + 1, (_BATCHES, batch, 1))
+    mask = (np.arange(_TOKENS) < lengths).astype("int32")
+    return {
+        "token_ids": tokens * mask,
+        "padding_mask": mask,
+        "segment_ids": np.zeros_like(mask),
+    }

@@ -15,6 +15,7 @@ from keras_mtl.balancers.gradnorm import GradNorm, gradnorm_update
 from keras_mtl.balancers.gradvac import GradVac, gradvac_weights
 from keras_mtl.balancers.imtl_g import IMTLG, imtl_g_weights
 from keras_mtl.balancers.krum import Krum, krum_weights
+from keras_mtl.balancers.latest_gradients import LatestGradients
 from keras_mtl.balancers.metabalance import MetaBalance, metabalance_weights
 from keras_mtl.balancers.mgda import MGDA, mgda_weights
 from keras_mtl.balancers.moco import MoCo, moco_weights
@@ -50,6 +51,7 @@ __all__ = [
     "GradVac",
     "JacobianBalancer",
     "Krum",
+    "LatestGradients",
     "MetaBalance",
     "MoCo",
     "MoDo",

@@ -74,7 +74,13 @@ class JacobianBalancer:
     The Jacobian comes in column blocks, one per shared variable. It is there for
     every balancer, `num_tasks` gradients of the shared variables; a method that
     keeps a state of that size adds as much on every replica.
+
+    Attributes:
+        across_batches: Whether it compares tasks whose labels are in different
+            batches.
     """
+
+    across_batches: bool = False
 
     def init_state(self, num_tasks: int, shapes: list[int]) -> State:
         """State before the first step: a dict of arrays, empty by default.
@@ -119,3 +125,22 @@ class JacobianBalancer:
     @classmethod
     def from_config(cls, config: dict) -> "JacobianBalancer":
         return cls(**config)
+
+
+def enclosed(balancer: Balancer, state: State) -> State:
+    """The state of an inner balancer as a part of that of an outer one.
+
+    Its entries carry the name of its class, so that what another balancer remembered
+    does not pass for its own.
+    """
+    return {f"{type(balancer).__name__}_{key}": value for key, value in state.items()}
+
+
+def state_inside(balancer: Balancer, state: State) -> State:
+    """The state of an inner balancer, out of that of an outer one."""
+    prefix = f"{type(balancer).__name__}_"
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops, saving
 
-from keras_mtl.balancers.balancer import Balancer, registry
+from keras_mtl.balancers.balancer import Balancer, enclosed, registry, state_inside
 from keras_mtl.utils.checks import check_decay
 from keras_mtl.utils.types import Tensor
 
@@ -84,29 +84,19 @@ class CRMOGM(Balancer):
         self.alpha = check_decay("alpha", alpha)
         self.batch_parts = self.balancer.batch_parts
 
-    @property
-    def _prefix(self):
-        # With its name: the state of another balancer must not pass for its own.
-        return f"{type(self.balancer).__name__}_"
-
     def init_state(self, num_tasks):
         inner = self.balancer.init_state(num_tasks)
         return {
             "task_weights": np.full(num_tasks, np.nan),
-            **{self._prefix + key: value for key, value in inner.items()},
+            **enclosed(self.balancer, inner),
         }
 
     def weights(self, gram, losses, active, state, seed):
-        inner = {
-            key.removeprefix(self._prefix): value
-            for key, value in state.items()
-            if key.startswith(self._prefix)
-        }
+        inner = state_inside(self.balancer, state)
         weights, inner = self.balancer.weights(gram, losses, active, inner, seed)
         last = ops.cast(state["task_weights"], weights.dtype)
         weights, kept = cr_mogm_weights(weights, last, active, self.alpha)
-        inner = {self._prefix + key: value for key, value in inner.items()}
-        return weights, {"task_weights": kept, **inner}
+        return weights, {"task_weights": kept, **enclosed(self.balancer, inner)}
 
     def get_config(self):
         return {

@@ -225,12 +225,16 @@ class TaskMixture(EpochFollower):
             )
 
     def _check_balancer(self):
-        state = getattr(self.model, "balancing_state", {})
+        balancer = getattr(self.model, "balancer", None)
         one_each = all(len(keys) == 1 for keys in self.label_keys().values())
-        if self.batch == "one_task" and one_each and "cosine" in state:
+        if self.batch != "one_task" or not one_each or balancer is None:
+            return
+        if not getattr(balancer, "across_batches", False):
             warnings.warn(
                 "The balancer has nothing to balance: with `batch='one_task'` every "
-                "step sees the labels of one task. Use `mix(batch='mixed')`.",
+                "step sees the labels of one task. Use `mix(batch='mixed')`, or "
+                "`balancers.LatestGradients(balancer)`, which remembers the others' "
+                "gradients.",
                 stacklevel=2,
             )
 

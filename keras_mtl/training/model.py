@@ -369,6 +369,11 @@ class MultiTaskModel(keras.Model):
         }
 
     @property
+    def balancer(self) -> Any:
+        """The gradient balancer that `compile` was given, or `None`."""
+        return self._step.balancer if self._step else None
+
+    @property
     def balancing_state(self) -> dict[str, np.ndarray]:
         """What weighting and balancer did last, as NumPy arrays.
 

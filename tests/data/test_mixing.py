@@ -262,6 +262,7 @@ def test_batches_of_one_task_and_a_balancer():
         (mix(sets_of_points(), 4), model),
         (one_task, regression()),
         (mix(three(), 4, batch="one_task"), model),
+        (one_task, regression(balancer="latest_gradients")),
     ]
     for mixture, other in quiet:
         mixture.set_model(other)

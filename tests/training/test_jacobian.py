@@ -10,6 +10,7 @@ import keras_mtl as mtl
 from keras_mtl.utils.random import uniform
 from tests.asserts import error_with
 from tests.balancers import jacobian_oracles as oracles
+from tests.balancers import samplers
 from tests.training import problems
 from tests.training.test_partial_labels import RootLoss
 from tests.training.test_replicas import assert_same, train
@@ -21,6 +22,7 @@ METHODS = {
     "moco": {"rho": 0.1},
     "db_mtl_averaged": {},
     "excess_mtl": {"eta": 0.5},
+    "latest_gradients": {},
 }
 EACH = pytest.mark.parametrize("name", METHODS)
 
@@ -64,6 +66,9 @@ def literal(name, steps, losses, numbers):
     if name == "db_mtl_averaged":
         of_logs = [J / values[:, None] for J, values in zip(steps, losses, strict=True)]
         return oracles.db_mtl(of_logs, np.ones(3), 0.9)[-1]
+    if name == "latest_gradients":
+        weights, _ = samplers.step(mtl.balancers.CAGrad(), steps[-1])
+        return weights @ steps[-1]
     return oracles.excess_mtl(steps, 0.5)[-1]
 
 
