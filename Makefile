@@ -5,7 +5,7 @@ BIN := .venv/bin
 COVERAGE ?= --cov --cov-report=term
 RECIPES := census_income womens_clothing reviews movielens river_flow scenes digits_sharing \
 	continual_digits molecule_ace multi_mnist translation intents questions
-BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing
+BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing profile_step
 
 .PHONY: venv demo test lint smoke clean
 
