@@ -144,7 +144,7 @@ class TextPreprocessor:
 
         Raises:
             ValueError: If a text has not as many tags as words; it names the row. In a
-                `tf.data` pipeline that is an `InvalidArgumentError` of TensorFlow.
+                `tf.data` pipeline TensorFlow raises it, as `InvalidArgumentError`.
         """
         words = _ragged(words, "")
         x, word = self.words(words)
@@ -277,4 +277,7 @@ def _check_lengths(words, tags):
                     f"row {row}"
                 )
         return
-    tf.debugging.assert_equal(words, tags, f"{message} (x: words, y: tags)")
+    rows = tf.where(words != tags)[:, 0]
+    received = [tf.gather(lengths, rows) for lengths in (words, tags)]
+    shown = [f"{message}. Received rows, words, tags:", rows, *received]
+    tf.debugging.Assert(tf.equal(tf.size(rows), 0), shown)
