@@ -11,13 +11,13 @@ from keras import ops
 
 from keras_mtl import architectures, balancers, weightings
 from keras_mtl.task import Task, check_tasks
-from keras_mtl.training import compiling
+from keras_mtl.training import compiling, serving
+from keras_mtl.training.epochs import BetweenEpochs
 from keras_mtl.training.freezing import frozen_layers, set_frozen
 from keras_mtl.training.graph import (
     narrowed,
     shared_features,
     task_variables,
-    upstream,
 )
 from keras_mtl.training.labels import weights_by_task
 from keras_mtl.training.options import BalancingOptions
@@ -406,13 +406,13 @@ class MultiTaskModel(keras.Model):
             values in the units of the labels, boxes).
         """
         model = self._serving()
-        x = x if model is self else _inputs_for(model, x)
+        x = x if model is self else serving.known_inputs(model, x)
         raw = model.predict(x, **kwargs)
         served = {}
         for task in self.tasks:
             arrays = keras.tree.map_structure(ops.convert_to_tensor, raw[task.name])
             tensors = task.head.serving(arrays)
-            served[task.name] = {k: _to_numpy(v) for k, v in tensors.items()}
+            served[task.name] = {k: serving.to_numpy(v) for k, v in tensors.items()}
         return served
 
     def _serving(self):
@@ -445,7 +445,7 @@ class MultiTaskModel(keras.Model):
             raw = self.output[task.name]
             raw = raw if name is None else narrowed(raw)
             outputs[task.name] = task.head.served(raw)
-        inputs = self._inputs_of(keras.tree.flatten(outputs))
+        inputs = serving.needed_inputs(self, keras.tree.flatten(outputs))
         if name is None:
             return keras.Model(inputs, outputs, name=f"{self.name}_serving")
         return keras.Model(inputs, outputs[name], name=f"{self.name}_{name}_serving")
@@ -464,7 +464,7 @@ class MultiTaskModel(keras.Model):
             ValueError: For an unknown task.
         """
         output = narrowed(self.output[self._task(name).name])
-        inputs = self._inputs_of([output])
+        inputs = serving.needed_inputs(self, [output])
         return keras.Model(inputs, output, name=f"{self.name}_{name}")
 
     def _task(self, name):
@@ -475,16 +475,6 @@ class MultiTaskModel(keras.Model):
             f"Expected the name of a task, one of {list(self.task_names)}. "
             f"Received: name={name!r}"
         )
-
-    def _inputs_of(self, outputs):
-        """Those of the model's inputs that some symbolic tensors need."""
-        needed = {id(tensor) for o in outputs for tensor in upstream(o)[1]}
-        inputs = self.input
-        if isinstance(inputs, dict):
-            return {k: v for k, v in inputs.items() if id(v) in needed}
-        if isinstance(inputs, list | tuple):
-            return [v for v in inputs if id(v) in needed]
-        return inputs
 
     # === Saving ===
 
@@ -522,66 +512,3 @@ class MultiTaskModel(keras.Model):
         # The file may hold the state of methods, which an uncompiled model leaves.
         if self._step and self._step.state.load(store):
             self._remake_train_function()
-
-
-class BetweenEpochs(keras.callbacks.Callback):
-    """What has to happen at the borders of epochs; `fit` adds it."""
-
-    _has_balanced = False
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._first_step = self.model._step.state.start_epoch()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.model.end_epoch(logs)
-        losses = [v for k, v in (logs or {}).items() if k in self._loss_names()]
-        if losses and np.all(np.isnan(losses)):
-            raise ValueError(
-                "Expected a label for at least one task. In this epoch no example "
-                "had any, or no loss was finite. Received: tasks "
-                f"{list(self.model.task_names)}, left out because they were not finite "
-                f"in {self.model.balancing_state['nonfinite'].tolist()} steps, with "
-                f"the priorities {list(self.model.task_priorities.values())}. Check "
-                "the keys of `y`, `Task.missing`, the masks, and what is switched off"
-            )
-        self._check_balanced()
-
-    def _check_balanced(self):
-        """An error if, so far, no batch had two halves with labels."""
-        step = self.model._step
-        if self._has_balanced or getattr(step.balancer, "batch_parts", 1) == 1:
-            return
-        state = self.model.balancing_state
-        self._has_balanced = bool(np.isfinite(state["gradient_norms"]).any())
-        due = step.options.next_balancing(self._first_step) < state["step"]
-        if due and not self._has_balanced:
-            raise ValueError(
-                "Expected batches in whose two halves (the even and the odd rows) a "
-                f"task has labels, which balancer={type(step.balancer).__name__} "
-                "needs. In this epoch no task had them, and the shared variables were "
-                "not trained. Received: tasks "
-                f"{list(self.model.task_names)}. Take larger batches"
-            )
-
-    def _loss_names(self):
-        return {f"{name}_loss" for name in self.model.task_names}
-
-
-def _inputs_for(model, x):
-    """Inputs by name, or a data set of them, without those that a model lacks."""
-
-    def known(inputs, *_):
-        if not isinstance(inputs, dict):
-            return inputs
-        return {key: value for key, value in inputs.items() if key in model.input}
-
-    return x.map(known) if isinstance(x, tf.data.Dataset) else known(x)
-
-
-def _to_numpy(tensor):
-    array = ops.convert_to_numpy(tensor)
-    if array.dtype == object:
-        return np.array([text.decode() for text in array.reshape(-1)]).reshape(
-            array.shape
-        )
-    return array
