@@ -120,43 +120,43 @@ class Streams:
         )
         self._datasets = datasets
         self._buffer_size = buffer_size
+        self._slots, self._slot_of = _slots(self.layout)
 
     def batches(
         self, plan: Plan, epoch: Callable[[], int], first_step: int
     ) -> tf.data.Dataset:
         """The batches of an epoch from a step on; see `Arrays.batches`."""
         num_sets = len(self.sizes)
-
         # Batches of one data set are made before they are mixed, which is cheaper.
-        axes = [plan.batch_size] if plan.one_task else []
         unit = plan.batch_size if plan.one_task else 1
 
         def read():
             current = epoch()
-            sets = plan.sets(current)
+            sets = plan.sets(current).astype("int64")
             done = np.bincount(sets[:first_step].ravel(), minlength=num_sets) // unit
-            ahead = sets[first_step:].ravel()[::unit].astype("int64")
-            return np.int64(current), ahead, done
+            return np.int64(current), sets[first_step:], done
 
         def examples():
             current, sets, done = tf.numpy_function(read, [], [tf.int64] * 3)
             current = tf.ensure_shape(current, [])
+            sets = tf.ensure_shape(sets, [None, plan.batch_size])
             seeds = tf.stack([np.uint64(plan.seed).astype("int64"), current])
-            done = tf.unstack(tf.ensure_shape(done, [num_sets]))
-            streams = [
-                self._stream(index, seeds, axes).skip(count)
-                for index, count in enumerate(done)
-            ]
-            choice = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(sets, [None]))
-            mixed = tf.data.Dataset.choose_from_datasets(streams, choice)
+            streams = [self._stream(index, seeds) for index in range(num_sets)]
             if plan.one_task:
-                return mixed
-            return mixed.batch(plan.batch_size, drop_remainder=True)
+                streams = [s.batch(unit, drop_remainder=True) for s in streams]
+            done = tf.unstack(tf.ensure_shape(done, [num_sets]))
+            streams = [s.skip(count) for s, count in zip(streams, done, strict=True)]
+            slices = tf.data.Dataset.from_tensor_slices
+            choice = slices(tf.reshape(sets, [-1])[::unit])
+            mixed = tf.data.Dataset.choose_from_datasets(streams, choice)
+            if not plan.one_task:
+                mixed = mixed.batch(plan.batch_size, drop_remainder=True)
+            return tf.data.Dataset.zip(mixed, slices(sets)).map(self._in_layout)
 
         return per_iterator(examples, plan.steps - first_step)
 
-    def _stream(self, index, seeds, axes):
-        """One data set over and over, in the structure of the mixture."""
+    def _stream(self, index, seeds):
+        """One data set over and over, its parts in their slots."""
         name, dataset = list(self._datasets.items())[index]
         fold = tf.random.experimental.stateless_fold_in
         seeds = fold(seeds, index)
@@ -165,20 +165,64 @@ class Streams:
                 dataset, self._buffer_size, fold(seeds, number)
             )
         )
-        if axes:
-            passes = passes.batch(axes[0], drop_remainder=True)
 
-        def in_layout(*example):
+        def in_slots(*example):
             values = parts_of(name, example)
             for part, spec in self._ones[name].items():
-                values[part] = tf.ones([*axes, *spec.shape], spec.dtype)
-            there = {p: tf.constant(p in values, shape=axes) for p in self.layout.parts}
-            for part, spec in self.layout.specs.items():
-                if part not in values:
-                    values[part] = tf.zeros([*axes, *spec.shape], spec.dtype)
-            return self.layout.example(values, there)
+                values[part] = tf.ones(spec.shape, spec.dtype)
+            filled = [tf.zeros(spec.shape, spec.dtype) for spec in self._slots]
+            for part, value in values.items():
+                filled[self._slot_of[part][index]] = value
+            return tuple(filled)
 
-        return passes.map(in_layout)
+        return passes.map(in_slots)
+
+    def _in_layout(self, slots, sets):
+        """A batch in the structure of the mixture.
+
+        Args:
+            slots: Tuple of tensors of shape `(batch, …)`.
+            sets: Which data set an example is of, integer of shape `(batch,)`.
+        """
+        values, there = {}, {}
+        for part, has in zip(self.layout.parts, self.layout.has, strict=True):
+            slot_of, spec = self._slot_of[part], self.layout.specs[part]
+            there[part] = tf.gather(has, sets)
+            of_all = has.all() and len(set(slot_of)) == 1
+            value = slots[slot_of[0]] if of_all else tf.zeros_like(slots[max(slot_of)])
+            for slot in set() if of_all else set(slot_of) - {_NO_SLOT}:
+                mine = tf.gather(np.equal(slot_of, slot), sets)
+                mine = tf.reshape(mine, [-1] + [1] * spec.shape.rank)
+                value = tf.where(mine, slots[slot], value)
+            values[part] = value
+        return self.layout.example(values, there)
+
+
+_NO_SLOT = -1
+
+
+def _slots(layout):
+    """Places for the parts of one example, few, since data sets share them.
+
+    Returns:
+        The specs of the slots, and for each part its slot in every data set.
+    """
+    slots: list[tf.TensorSpec] = []
+    slot_of = {part: [_NO_SLOT] * layout.has.shape[1] for part in layout.parts}
+    for index in range(layout.has.shape[1]):
+        free = list(range(len(slots)))
+        for part, has in zip(layout.parts, layout.has, strict=True):
+            if not has[index]:
+                continue
+            spec = layout.specs[part]
+            fits = [slot for slot in free if slots[slot].is_compatible_with(spec)]
+            if not fits:
+                fits = [len(slots)]
+                slots.append(tf.TensorSpec(spec.shape, spec.dtype))
+                free += fits
+            free.remove(fits[0])
+            slot_of[part][index] = fits[0]
+    return slots, slot_of
 
 
 def _streamed(data):
