@@ -58,6 +58,11 @@ ROWS = {
     "shared": ("shared", WIDTH, {}),
     "shared, uncertainty": ("shared", WIDTH, {"loss_weighting": "uncertainty"}),
     "shared, IMTL-G": ("shared", WIDTH, {"balancer": "imtl_g"}),
+    "shared, IMTL-G at every 10th step": (
+        "shared",
+        WIDTH,
+        {"balancer": "imtl_g", "balancing": mtl.BalancingOptions(every=10)},
+    ),
 }
 SMOKE_ROWS = ("one per target, narrow", ALONE, "shared, IMTL-G")
 
