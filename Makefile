@@ -7,7 +7,7 @@ RECIPES := census_income womens_clothing reviews movielens river_flow scenes dig
 	continual_digits molecule_ace multi_mnist translation intents questions
 BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing profile_step
 
-.PHONY: venv demo test lint smoke clean
+.PHONY: venv demo test lint smoke smoke-cli smoke-others clean
 
 venv: .venv/installed
 
@@ -29,6 +29,10 @@ lint: venv
 
 smoke: venv
 	rm -rf build/smoke
+	# Two at a time: most of a smoke run is tracing, on one core.
+	$(MAKE) -j 2 smoke-cli smoke-others $(RECIPES:%=smoke-%) $(BENCHMARKS:%=quick-%)
+
+smoke-cli:
 	$(BIN)/python examples/digits.py --smoke --runs build/smoke/runs --export build/smoke/saved_models
 	$(BIN)/keras-mtl train examples/digits.yaml --output build/smoke/cli \
 		--set fit.epochs=1 --set fit.steps_per_epoch=5
@@ -36,12 +40,16 @@ smoke: venv
 	$(BIN)/keras-mtl report build/smoke/cli
 	$(BIN)/keras-mtl export save build/smoke/cli/model.keras build/smoke/digits
 	$(BIN)/keras-mtl export verify build/smoke/digits
+
+smoke-others:
 	$(BIN)/python examples/toy_landscapes.py --smoke --output build/smoke/toys.png
 	$(BIN)/python examples/mmoe_synthetic.py --smoke --output build/smoke/mmoe.png
-	# Two at a time: most of a smoke run is tracing, on one core.
-	printf '%s\n' $(RECIPES) | xargs -P 2 -I{} \
-		$(BIN)/python examples/{}.py --smoke --runs build/smoke/{}
-	printf '%s\n' $(BENCHMARKS) | xargs -P 2 -I{} $(BIN)/python benchmarks/{}.py --quick
+
+smoke-%:
+	$(BIN)/python examples/$*.py --smoke --runs build/smoke/$*
+
+quick-%:
+	$(BIN)/python benchmarks/$*.py --quick
 
 clean:
 	rm -rf .venv build runs

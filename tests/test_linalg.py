@@ -159,6 +159,7 @@ def solver(size):
     """One traced function per size."""
     return tf.function(
         linalg.simplex_minimum,
+        autograph=False,
         input_signature=[
             tf.TensorSpec((size, size), "float64"),
             tf.TensorSpec((size,), "float64"),

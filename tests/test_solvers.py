@@ -74,7 +74,7 @@ def compiled(solver, *extra):
         "cone": linalg.dual_cone_projection,
         "proportional": linalg.proportional_point,
     }[solver]
-    return tf.function(lambda *tensors: function(*tensors, *extra))
+    return tf.function(lambda *tensors: function(*tensors, *extra), autograph=False)
 
 
 def call(solver, *tensors, extra=()):

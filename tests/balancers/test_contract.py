@@ -203,7 +203,7 @@ def test_graph_and_xla_give_the_numbers_of_eager(name, config, jit_compile):
     def compute(gram, losses, active, state, seed):
         return balancer.weights(gram, losses, active, state, samplers.Seed(seed))
 
-    graph = tf.function(compute, jit_compile=jit_compile)
+    graph = tf.function(compute, autograph=False, jit_compile=jit_compile)
     losses = np.linspace(0.5, 2.0, 4)
     state = balancer.init_state(4)
     for seed in (1, 2, 3):

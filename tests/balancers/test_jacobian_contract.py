@@ -169,7 +169,7 @@ def test_graph_and_xla_give_the_numbers_of_eager(name, config, fewest, jit_compi
         seed = samplers.Seed(seed)
         return balancer.combine(blocks, gram, losses, active, state, seed)
 
-    graph = tf.function(compute, jit_compile=jit_compile)
+    graph = tf.function(compute, autograph=False, jit_compile=jit_compile)
     state = eager_state = jacobians.initial(balancer, steps[0])
     losses = np.linspace(0.5, 2.0, 4)
     for index, J in enumerate(steps):

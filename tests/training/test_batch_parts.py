@@ -10,7 +10,7 @@ import keras_mtl as mtl
 from keras_mtl.balancers import Balancer
 from tests.asserts import error_with
 from tests.training import problems
-from tests.training.test_replicas import assert_same, train
+from tests.training.test_replicas import assert_same, both
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -171,8 +171,7 @@ METHODS = {
 def test_two_replicas_are_one(method, rows, float64, two_replicas):
     """A replica whose first row is an odd one of the global batch, too."""
     arguments = {"balancer": Crossed(), "epochs": 1, **METHODS[method]}
-    one = train(tf.distribute.get_strategy(), sgd, rows, **arguments)
-    two = train(two_replicas, sgd, rows, **arguments)
+    one, two = both(two_replicas, sgd, rows=rows, **arguments)
     assert_same(one, two)
     for key, value in one[0]._step.state.balancer_state.items():
         other = two[0]._step.state.balancer_state[key]

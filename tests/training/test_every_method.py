@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_mtl as mtl
 from tests.training import problems, test_replicas
@@ -22,23 +21,16 @@ METHODS = [("balancer", name) for name in mtl.balancers.registry.names()]
 METHODS += [("loss_weighting", name) for name in mtl.weightings.registry.names()]
 
 
-def trained(strategy, kind, name):
-    method = {"class_name": name, "config": CONFIGS.get(name, {})}
-    return test_replicas.train(
-        strategy,
-        lambda: keras.optimizers.Adam(0.02),
-        rows=27,
-        epochs=2,
-        validate=name == "validation_adaptive",
-        **{kind: method},
-    )
-
-
 @pytest.mark.parametrize(("kind", "name"), METHODS)
 def test_two_replicas_equal_one(kind, name, float64, two_replicas):
     """Uneven batches, partial labels, sample weights, validation."""
-    one = trained(tf.distribute.get_strategy(), kind, name)
-    two = trained(two_replicas, kind, name)
+    one, two = test_replicas.both(
+        two_replicas,
+        lambda: keras.optimizers.Adam(0.02),
+        rows=27,
+        validate=name == "validation_adaptive",
+        **{kind: {"class_name": name, "config": CONFIGS.get(name, {})}},
+    )
     test_replicas.assert_same(one, two)
     logs = one[1]
     assert np.all(np.isfinite(logs["loss"]))
@@ -71,15 +63,15 @@ def test_a_task_without_any_label_is_as_if_it_were_not_there(kind, name, float64
         start = problems.weights(model)
         keras.utils.set_random_seed(5)
         method = {"class_name": name, "config": config}
-        # Two epochs of two batches: eager steps take less time than tracing.
+        # Three epochs of one batch: eager steps take less time than tracing.
         model.compile(keras.optimizers.Adam(0.02), run_eagerly=True, **{kind: method})
         model.set_task_priorities(dict.fromkeys(off, 0.0))
         validation = (x, y) if name == "validation_adaptive" else None
         model.fit(
             x,
             y,
-            batch_size=24,
-            epochs=2,
+            batch_size=48,
+            epochs=3,
             shuffle=False,
             verbose=0,
             validation_data=validation,

@@ -13,7 +13,7 @@ from tests.balancers import jacobian_oracles as oracles
 from tests.balancers import samplers
 from tests.training import problems
 from tests.training.test_partial_labels import RootLoss
-from tests.training.test_replicas import assert_same, train
+from tests.training.test_replicas import assert_same, both
 from tests.training.test_step import one_step, task_gradients
 
 METHODS = {
@@ -117,12 +117,12 @@ def test_records_are_those_of_the_task_gradients(name, float64):
     assert state["conflict_rate"] == (cosine[np.triu_indices(3, 1)] < 0).mean()
 
 
-@EACH
+# With defaults and on their own, all are in `test_every_method.py`; also the next.
+@pytest.mark.parametrize("name", ["graddrop", "moco"])
 def test_two_replicas_are_one(name, float64, two_replicas):
     """Uneven last batch, partial labels, sample weights, a learned weighting."""
     arguments = {"balancer": make(name), "loss_weighting": "uncertainty"}
-    one = train(tf.distribute.get_strategy(), sgd, epochs=1, **arguments)
-    two = train(two_replicas, sgd, epochs=1, **arguments)
+    one, two = both(two_replicas, sgd, epochs=1, **arguments)
     assert_same(one, two)
     for key, value in one[0]._step.state.balancer_state.items():
         other = two[0]._step.state.balancer_state[key]
@@ -138,7 +138,7 @@ def fit(model, name, optimizer=None, epochs=2, data=None, **arguments):
     return problems.weights(model)
 
 
-@EACH
+@pytest.mark.parametrize("name", ["graddrop"])
 def test_a_task_without_labels_is_as_if_it_were_not_there(name, float64):
     x, y = problems.data()
     without = fit(problems.model(("kind", "price")), name, data=(x, y))
@@ -157,7 +157,7 @@ def test_xla_gives_the_numbers_of_the_graph(name, float64):
 
 @pytest.mark.parametrize(
     ("name", "scaling"),
-    [(name, "dynamic") for name in METHODS] + [("moco", "static")],
+    [("graddrop", "dynamic"), ("db_mtl_averaged", "dynamic"), ("moco", "static")],
 )
 def test_loss_scaling_changes_nothing(name, scaling, float64):
     """The methods see unscaled gradients, what they remember is the same."""
@@ -233,7 +233,8 @@ def test_start_after(float64):
         np.testing.assert_allclose(found, step[path], atol=1e-12, err_msg=path)
 
 
-@pytest.mark.parametrize("name", ["graddrop", "moco", "excess_mtl"])
+# MoCo is in `test_saving.py`.
+@pytest.mark.parametrize("name", ["graddrop", "excess_mtl"])
 def test_keras_file_continues_exactly(name, tmp_path):
     x, y = problems.data()
 

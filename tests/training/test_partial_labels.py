@@ -1,5 +1,7 @@
 """Missing labels and values that are not finite leave the other tasks alone."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,6 @@ from tests.training import problems
 METHODS = {
     "plain": {},
     "uncertainty": {"loss_weighting": "uncertainty"},
-    "dwa": {"loss_weighting": "dwa"},
     "pcgrad": {"balancer": "pcgrad"},
     "mgda": {"balancer": "mgda"},
     "cagrad": {"balancer": "cagrad"},
@@ -25,14 +26,27 @@ def train(model, x, y, epochs=3, **compile_arguments):
     return problems.weights(model), history.history
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.fixture(scope="module")
+def two_tasks():
+    """By method: weights and logs of a training without the last task."""
+
+    @functools.cache
+    def trained(method):
+        x, y = problems.data()
+        return train(problems.model(("kind", "price")), x, y, **METHODS[method])
+
+    return trained
+
+
+# `test_every_method.py` has all methods without labels, and switched off.
+@pytest.mark.parametrize("method", ["plain", "uncertainty", "cagrad", "every"])
 @pytest.mark.parametrize("how", ["nan", "absent", "mask", "weight", "priority"])
-def test_a_task_without_labels_is_as_if_it_were_not_there(method, how, float64):
+def test_a_task_without_labels_is_as_if_it_were_not_there(
+    method, how, float64, two_tasks
+):
     """The last task has no label: the others train as in a model without it."""
     x, y = problems.data()
-    without, without_logs = train(
-        problems.model(("kind", "price")), x, y, **METHODS[method]
-    )
+    without, without_logs = two_tasks(method)
     weights = None
     if how == "nan":
         y["sold"] = np.full_like(y["sold"], np.nan)
@@ -115,27 +129,42 @@ def test_logs_are_means_over_rows_not_over_batches(float64):
         np.testing.assert_allclose(by_16[key], value, rtol=1e-6, err_msg=key)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("method", ["plain", "uncertainty", "pcgrad", "every"])
-@pytest.mark.parametrize("bad", [np.inf, 1e300])
+@pytest.fixture(scope="module")
+def second_batch_unlabelled():
+    """By method: weights of a training in which that batch lacks a task's labels."""
+
+    @functools.cache
+    def trained(method):
+        x, y = problems.data()
+        y["price"][16:32] = np.nan
+        model = problems.model()
+        weights, _ = train(model, x, y, epochs=1, **METHODS[method])
+        assert not model.balancing_state["nonfinite"].any()
+        return weights
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("bad", "method", "jit_compile"),
+    [(np.inf, m, jit) for m in ("plain", "uncertainty", "every") for jit in (0, 1)]
+    + [(np.inf, "pcgrad", 0), (1e300, "plain", 0), (1e300, "every", 1)],
+)
 def test_a_task_that_is_not_finite_is_left_out_of_that_step(
-    method, bad, jit_compile, float64
+    bad, method, jit_compile, float64, second_batch_unlabelled
 ):
     """Everything stays finite, the others train on, and it is counted."""
     x, y = problems.data()
     y["price"][20, 0] = bad  # in the second of three batches; 1e300² overflows
     model = problems.model()
     weights, logs = train(
-        model, x, y, epochs=1, jit_compile=jit_compile, **METHODS[method]
+        model, x, y, epochs=1, jit_compile=bool(jit_compile), **METHODS[method]
     )
     assert all(np.isfinite(w).all() for w in weights.values())
     assert all(np.isfinite(v).all() for v in logs.values())
     np.testing.assert_array_equal(model.balancing_state["nonfinite"], [0, 1, 0])
-    y["price"][16:32] = np.nan
-    model = problems.model()
-    expected, _ = train(model, x, y, epochs=1, **METHODS[method])
+    expected = second_batch_unlabelled(method)
     assert problems.largest_difference(weights, expected) < 1e-12
-    assert not model.balancing_state["nonfinite"].any()
 
 
 @pytest.mark.parametrize(

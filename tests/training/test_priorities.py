@@ -44,15 +44,19 @@ def test_what_a_task_does_not_share_rests_while_it_is_switched_off(
     optimizer, float64, two_replicas
 ):
     """Momentum and weight decay too, balancing or not, on one device and on two."""
+    # Neutral steps first, and steps that reuse weights, which are traces of their own.
+    long = optimizer == "momentum"
     results = []
     for strategy in (None, two_replicas):
         model = compiled(
             OPTIMIZERS[optimizer],
             strategy,
+            run_eagerly=strategy is None,  # sooner done than traced
             balancer="pcgrad",
-            balancing=mtl.BalancingOptions(every=2),
+            balancing=mtl.BalancingOptions(every=2 if long else 1),
             loss_weighting="uncertainty",
         )
+        model.set_task_priorities({"kind": 1.0 if long else 2.0})
         fit(model)
         log_variances = model._step.state.weighting_variables["log_variances"]
         resting = remembered(model, "sold_output")
@@ -107,7 +111,7 @@ def test_priorities_are_read_only_once_they_are_used(tmp_path):
     """The neutral step does not know them; later changes do not trace again."""
     weighting = Counted()
     model = compiled(loss_weighting=weighting)
-    step = tf.function(model._step.train)
+    step = tf.function(model._step.train, autograph=False)
     handle = model._step.state.priorities.value.handle
 
     def reads():
@@ -124,7 +128,7 @@ def test_priorities_are_read_only_once_they_are_used(tmp_path):
         model.set_task_priorities({"sold": priority})
         fit(model)
     assert weighting.traced == 2
-    step = tf.function(model._step.train)
+    step = tf.function(model._step.train, autograph=False)
     assert reads()
     model.set_task_priorities({"kind": 0.0})
     model.save_weights(tmp_path / "state.weights.h5")

@@ -78,7 +78,7 @@ def test_feature_scope_is_the_chain_rule_from_the_features(balancer, float64):
 def live_operations(model, x, y):
     """Operations of one training step that its effects depend on."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x, y):
         model._step.train((x, y))
 

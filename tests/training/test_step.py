@@ -14,10 +14,14 @@ def sgd(rate=0.1):
     return keras.optimizers.SGD(rate)
 
 
-def one_step(model, x, y, **compile_arguments):
-    """The gradient that one step of SGD applied, by path of the variable."""
+def one_step(model, x, y, jit_compile=False, **compile_arguments):
+    """The gradient that one step of SGD applied, by path of the variable.
+
+    Eagerly unless compiled: one step is sooner done than traced.
+    """
     before = problems.weights(model)
-    model.compile(sgd(), **compile_arguments)
+    how = {"jit_compile": jit_compile, "run_eagerly": not jit_compile}
+    model.compile(sgd(), **how, **compile_arguments)
     model.train_on_batch(x, y)
     after = problems.weights(model)
     return {k: (before[k] - after[k]) / 0.1 for k in before}

@@ -197,7 +197,7 @@ def products_of(batch, units, count):
     model.compile("sgd", balancer="mgda")
     rows = np.zeros((batch or 8, units), "float32")
     data = tf.data.Dataset.from_tensors((rows, labels(len(rows), count)))
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, autograph=False)
     graph = step.get_concrete_function(next(iter(data))).graph
     return [
         tuple(op.outputs[0].shape)

@@ -30,7 +30,7 @@ def variables_after(make, fused, steps=20, sparse=False):
     optimizer = make()
     optimizer.build(variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(gradients):
         if sparse:
             rows = tf.constant([1, 4, 5])

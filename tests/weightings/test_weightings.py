@@ -158,7 +158,7 @@ def test_a_graph_and_xla_give_the_numbers_of_eager(name, config, jit_compile):
         after = weighting.after_step(losses / 2, active, after)
         return found, tape.gradient(found, losses), after
 
-    compiled = tf.function(compute, jit_compile=jit_compile)
+    compiled = tf.function(compute, autograph=False, jit_compile=jit_compile)
     for active in ([True, True, True], [True, False, True]):
         losses = tf.constant(np.where(active, [1.0, 2.0, 3.0], 0.0))
         found = compiled(losses, tf.constant(active), tf.constant(2))
