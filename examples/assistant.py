@@ -78,8 +78,9 @@ def stored_answers(grammar):
 
 
 def said(answer):
-    """An answer without its control flow: all that it may say."""
-    return re.sub(r"{%.*?%}", " ", answer, flags=re.DOTALL)
+    """An answer without its control flow: all that it may say, one or the other."""
+    answer = re.sub(r"{%-? *(else|elif).*?%}", " / ", answer, flags=re.DOTALL)
+    return re.sub(r"{%.*?%}|{#.*?#}", " ", answer, flags=re.DOTALL)
 
 
 def words_of(answer):

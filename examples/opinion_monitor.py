@@ -20,6 +20,17 @@ in the stream, until the share of negative reviews is a multiple of what it was;
 and labels stay as they are. Counted are the jumps that are found, after how many
 windows, and the alerts in the stream as it is and in random orders of it.
 
+Measured with three seeds: topics are right in 0.840 ± 0.001 of the stream, negative or
+not in 0.904 ± 0.001 (the largest class: 0.432 and 0.818), a little less than with two
+separate models. In the stream as it is there is no alert, of no model and not by the
+labels; in 1.5 to 3.0 % of random orders there is one. A doubled share is found in 22 of
+27 cases for the two large topics (140 and 260 reviews a window), after one window
+mostly, a threefold one in all 24. In the others little is found: of threefold shares in
+`Bottoms` 5 of 12, in `Intimate` and `Jackets` none of 24, though by the labels all are.
+What the model does not tell is missing: of negative reviews it has topic and sentiment
+right in 0.78 (`Tops`), 0.64 (`Dresses`), 0.49 (`Bottoms`), 0.20 and 0.17. Weights for
+small classes were tried on validation, and gave precision away for recall.
+
     python examples/opinion_monitor.py                 the tables and two pictures
     python examples/opinion_monitor.py --seeds 1
     python examples/opinion_monitor.py --smoke         a few steps: does it run?

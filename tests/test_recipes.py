@@ -427,7 +427,9 @@ def test_stored_answers_are_each_there_once():
 def test_answers_are_spoken_with_their_slots():
     import assistant
 
-    answer = "{% if\n a %} Added {{ slots.item | lower }} {% endif %} at {{ now }}"
+    answer = (
+        "{% if\n a %}{# now #} Added {{ slots.item | lower }} {% endif %} at {{ now }}"
+    )
     assert assistant.words_of(answer) == [
         "added",
         "slots",
@@ -438,6 +440,7 @@ def test_answers_are_spoken_with_their_slots():
     ]
     assert assistant.spoken(answer, {"item": "green tea"}) == "Added green tea at …"
     assert assistant.spoken(answer, {}) == "Added … at …"
+    assert assistant.spoken("{% if a %}Yes{% else %}No{% endif %}", {}) == "Yes / No"
 
 
 def test_nearest_items_of_every_answer():
