@@ -16,6 +16,14 @@ Confidence is the softmax of the cosines over the stored answers. Below a thresh
 assistant hands over to a person. The threshold is the one at which 98 % of what is
 answered is right on validation, and most is answered.
 
+Measured with one seed, a reading: of the test sentences the embedding finds the answer
+of 0.958 (among five: 0.995), alone or with all three tasks; words in common 0.657, the
+answers of the intent 0.653, the pooled feature 0.822. With all three tasks 0.904 of the
+sentences are answered, 0.979 of these rightly, and with all of their slots 0.851. The
+intent is right in 0.975 (0.957 without the answers), the F1 of slots 0.938 both times.
+None of the 14 sentences whose answers are new gets the right one. The best epoch was
+the 25th of 30 at most, with all three tasks.
+
     python examples/assistant.py                 the table, and a conversation
     python examples/assistant.py --seeds 1
     python examples/assistant.py --smoke         a few steps: does it run?
@@ -43,7 +51,7 @@ from keras_mtl.data.datasets.home_assistant_intents.builder import (
 from keras_mtl.plots import Table, markdown_table
 
 WIDTH, TEMPERATURE = 64, 0.07
-EPOCHS, PATIENCE = 20, 3
+EPOCHS, PATIENCE = 30, 3
 PRECISION = 0.98  # of what is answered, on validation
 BOTH, ALL = ("intent", "slots"), ("intent", "slots", "answer")
 MODELS = (BOTH, ("answer",), ALL)
@@ -96,6 +104,7 @@ def spoken(answer, slots):
         return slots.get(name[1], "…") if name else "…"
 
     text = re.sub(r"{{.*?}}", fill, said(answer), flags=re.DOTALL)
+    text = re.sub("…( *…)+", "…", text)
     return " ".join(text.split()) or "(nothing)"
 
 
@@ -249,7 +258,8 @@ def answers_of(model, splits, store):
     num_answers, train = len(store["words"]), splits["train"]
     rows, served = {}, {}
     if "answer" not in model.task_names:
-        pool = keras.Model(model.input, model.get_layer("maximum").output)
+        features = model.get_layer("sentences")(model.input)
+        pool = keras.Model(model.input, features["pooled"])
         items = pool.predict(intents.inputs_of(model, train), verbose=0)
     for split in ("validation", "test"):
         columns = splits[split]
@@ -343,7 +353,7 @@ def main():
     rows = {name: [] for name in ROWS} | {WORDS: [measured(words, splits)]}
     with tqdm.tqdm(total=arguments.seeds * len(MODELS), unit="model") as bar:
         for seed in range(arguments.seeds):
-            for tasks in MODELS[-1:] if arguments.smoke else MODELS:
+            for tasks in (BOTH, ALL) if arguments.smoke else MODELS:
                 key = f"{'+'.join(tasks)}/{seed}"
                 bar.set_description(key)
                 weights = runs / f"{'-'.join(tasks)}-{seed}.weights.h5"

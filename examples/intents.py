@@ -56,7 +56,7 @@ EMBEDDING_DIM, CHANNELS = 64, 128
 WORD_DROPOUT, DROPOUT = 0.05, 0.3
 BATCH_SIZE = 256
 LEARNING_RATE = 2e-3
-EPOCHS, PATIENCE = 20, 3
+EPOCHS, PATIENCE = 30, 3
 # Name of a row: the models that it needs, `(tasks, whether tags are a chain)`.
 BOTH = ("intent", "slots")
 ROWS = {

@@ -440,6 +440,7 @@ def test_answers_are_spoken_with_their_slots():
     ]
     assert assistant.spoken(answer, {"item": "green tea"}) == "Added green tea at …"
     assert assistant.spoken(answer, {}) == "Added … at …"
+    assert assistant.spoken("For {{ hours }} {{ name }}.", {}) == "For …."
     assert assistant.spoken("{% if a %}Yes{% else %}No{% endif %}", {}) == "Yes / No"
 
 
