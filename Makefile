@@ -4,7 +4,8 @@ BIN := .venv/bin
 # Measuring which lines run takes a quarter more time.
 COVERAGE ?= --cov --cov-report=term
 RECIPES := census_income womens_clothing reviews movielens river_flow scenes digits_sharing \
-	continual_digits molecule_ace multi_mnist translation intents questions
+	continual_digits molecule_ace multi_mnist translation brown intents assistant opinion_monitor \
+	questions
 BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing profile_step
 
 .PHONY: venv demo test lint smoke smoke-cli smoke-others clean

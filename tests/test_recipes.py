@@ -381,22 +381,167 @@ def test_a_sentence_is_right_if_both_models_are():
 def test_scores_of_intents_leave_padding_out():
     import intents
 
-    class Served:
-        def predict_tasks(self, inputs, **_):
-            tags = np.full(inputs["words"].shape, "B-area", object)
-            tags[:, 1] = ""
-            return {"slots": {"label": tags}, "intent": {"label": np.array([1, 0])}}
-
     place = intents.SLOT_TAGS.index("B-area")
     slots = np.full((2, 4), -1)
     slots[0, 0], slots[1, :2] = place, [place, place]
     split = {"words": slots, "slots": slots, "intent": np.array([1, 1])}
     split["word_mask"] = slots >= 0
-    found = intents.scores(Served(), split)
+    tags = np.full(slots.shape, "B-area", object)
+    tags[:, 1] = ""
+    served = {"slots": {"label": tags}, "intent": {"label": np.array([1, 0])}}
+    found = intents.scores(served, split, reports=True)
     assert found["intent"] == 0.5
     assert found["intent_right"].tolist() == [True, False]
     assert found["slots"] == pytest.approx(0.8)  # two of two, and one is missed
     assert found["slots_right"].tolist() == [True, False]
+    assert "| area | 1.000 | 0.667 | 0.800 | 3 |" in found["slots_report"]
+    assert "| all slots | 1.000 | 0.667 | 0.800 | 3 |" in found["slots_report"]
+    assert "| floor | 0.000 | 0.000 | 0.000 | 0 |" in found["slots_report"]
+    assert "| accuracy |  |  | 0.500 | 2 |" in found["intent_report"]
+
+
+def test_stored_answers_are_each_there_once():
+    import assistant
+
+    blocks = {
+        "On": [("lights", ["light up", "lights on"]), ("default", ["turn it on"])],
+        "Start": [("default", ["start it"])],
+    }
+    grammar = {
+        "intents": {
+            intent: {"data": [{"response": r, "sentences": s} for r, s in parts]}
+            for intent, parts in blocks.items()
+        },
+        "responses": {
+            "intents": {
+                "On": {"lights": "Lights are on", "default": "Done"},
+                "Start": {"default": "Done"},
+            }
+        },
+    }
+    answers, of_template = assistant.stored_answers(grammar)
+    assert answers == ["Lights are on", "Done"]
+    assert of_template.tolist() == [0, 0, 1, 1]
+
+
+def test_answers_are_spoken_with_their_slots():
+    import assistant
+
+    answer = (
+        "{% if\n a %}{# now #} Added {{ slots.item | lower }} {% endif %} at {{ now }}"
+    )
+    assert assistant.words_of(answer) == [
+        "added",
+        "slots",
+        "item",
+        "lower",
+        "at",
+        "now",
+    ]
+    assert assistant.spoken(answer, {"item": "green tea"}) == "Added green tea at …"
+    assert assistant.spoken(answer, {}) == "Added … at …"
+    assert assistant.spoken("For {{ hours }} {{ name }}.", {}) == "For …."
+    assert assistant.spoken("{% if a %}Yes{% else %}No{% endif %}", {}) == "Yes / No"
+
+
+def test_nearest_items_of_every_answer():
+    import assistant
+
+    items = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]], "float32")
+    found = assistant.by_neighbour(np.eye(2) * 5, items, np.array([2, 0, 2]), 4)
+    expected = [[0.0, -1.0, 1.0, -1.0], [1.0, -1.0, 0.8, -1.0]]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_threshold_answers_as_many_as_are_right_enough(monkeypatch):
+    import assistant
+
+    monkeypatch.setattr(assistant, "PRECISION", 0.75)
+    confidence = np.array([0.5, 0.9, 0.7, 0.7, 0.6, 0.8])
+    right = np.array([False, True, True, False, True, True])
+    # Down to 0.7 three of four are right, to 0.6 four of five, to 0.5 four of six.
+    assert assistant.threshold_of(confidence, right) == 0.6
+    right[:] = False
+    assert assistant.threshold_of(confidence, right) == np.inf
+    # Of two that are equally sure both are answered, or none.
+    right = np.array([True, False])
+    assert assistant.threshold_of(np.array([0.7, 0.7]), right) == np.inf
+
+
+def test_hand_over_is_measured_on_test_with_the_threshold_of_validation():
+    import assistant
+
+    scores = np.array([[0.9, 0.1], [0.3, 0.7], [0.4, 0.6]])
+    splits = {
+        "train": {"answer": np.array([0])},
+        "validation": {"answer": np.array([0, 1, 0])},
+        "test": {"answer": np.array([1, 1, 0])},
+    }
+    others = np.array([True, False, True])
+    found = {"validation": scores, "test": scores}
+    numbers = assistant.measured(found, splits, others)
+    assert numbers["threshold"] == 0.7
+    assert numbers["answered"] == pytest.approx(2 / 3)
+    assert (numbers["right"], numbers["whole"]) == (0.5, 0.0)
+    assert (numbers["new"], numbers["new right"]) == (2, 1)
+    assert numbers["recall_at_1"] == pytest.approx(1 / 3)
+
+
+def test_tail_is_that_of_fishers_exact_test():
+    import opinion_monitor
+    import scipy.stats
+
+    for negative, size, bad, total in [(7, 20, 30, 200), (0, 5, 3, 9), (9, 9, 60, 61)]:
+        table = [[negative, size - negative], [bad - negative]]
+        table[1].append(total - size - table[1][0])
+        if min(table[1]) < 0:
+            expected = 1.0 if negative == 0 else 0.0
+        else:
+            expected = scipy.stats.fisher_exact(table, "greater").pvalue
+        found = opinion_monitor.tail(negative, size, bad, total)
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def reviews_of_one_topic(num_reviews, every):
+    """Reviews of topic 1, every so many of them negative."""
+    negative = (np.arange(num_reviews) % every == 0).astype(int)
+    return {"topic": np.ones(num_reviews, int), "negative": negative}
+
+
+def test_monitor_finds_a_jump_and_keeps_it_out_of_the_baseline():
+    import opinion_monitor
+
+    sizes, negatives = np.full((5, 2), 100), np.full((5, 2), 20)
+    negatives[2:4, 1] = 45
+    before = (np.array([300, 300]), np.array([60, 60]))
+    alerts, limits = opinion_monitor.monitor(before, sizes, negatives, limits=True)
+    assert np.argwhere(alerts).tolist() == [[2, 1], [3, 1]]
+    level = opinion_monitor.ALPHA / 10
+    for row, total in ((0, 300), (2, 500), (3, 500), (4, 500)):
+        k, bad = round(limits[row, 1] * 100), total // 5
+        assert opinion_monitor.tail(k, 100, bad + k, total + 100) < level
+        assert opinion_monitor.tail(k - 1, 100, bad + k - 1, total + 100) >= level
+    assert before[0].tolist() == [300, 300]
+
+
+def test_planted_jumps_are_of_their_topic_window_and_size():
+    import opinion_monitor
+
+    labels = reviews_of_one_topic(2200, every=10)
+    labels["topic"][1::2] = 0
+    labels["topic"][5::100] = -1
+    order = opinion_monitor.plant(labels, 1, 4, 3.0, np.random.default_rng(0))
+    assert sorted(order) == list(range(2200))
+    changed = opinion_monitor.in_order(labels, order)
+    np.testing.assert_array_equal(changed["topic"], labels["topic"])
+    sizes, negatives = opinion_monitor.windows_of(changed)
+    assert sizes[:, 1].tolist() == [50] * 22
+    assert negatives[:4, 1].tolist() == [10] * 4
+    assert negatives[4:7, 1].sum() == 90  # a fifth of 150, three times
+    assert negatives[:, 1].sum() == labels["negative"][labels["topic"] == 1].sum()
+    # In the last windows no negative reviews come later.
+    rng = np.random.default_rng(0)
+    assert opinion_monitor.plant(labels, 1, 19, 3.0, rng) is None
 
 
 def test_answers_to_questions_about_digits():
