@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Measuring which lines run takes a quarter more time.
 COVERAGE ?= --cov --cov-report=term
 RECIPES := census_income womens_clothing reviews movielens river_flow scenes digits_sharing \
-	continual_digits molecule_ace multi_mnist translation intents questions
+	continual_digits molecule_ace multi_mnist translation intents questions brown
 BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing
 
 .PHONY: venv demo test lint smoke clean
