@@ -568,3 +568,85 @@ def test_answers_to_questions_about_digits():
     assert answers.max() < questions.ANSWERS
     longest = max(len(text.split()) for text in texts)
     assert longest <= questions.WORDS
+
+
+def sentences_of(*rows):
+    """Sentences of `brown_corpus`, from the document, the words and their tags."""
+    return [
+        {"document": document, "tokens": words.split(), "tags": tags, "genre": 3}
+        for document, words, tags in rows
+    ]
+
+
+def test_chunks_hold_whole_sentences_of_one_document():
+    import brown
+
+    sentences = sentences_of(
+        (b"a", "a b", [1, 2]),
+        (b"a", "c d", [3, 4]),
+        (b"a", "b b b b b", [5, 6, 7, 8, 9]),
+        (b"b", "a", [10]),
+    )
+    pieces = {"a": 1, "b": 1, "c": 2, "d": 1}
+    chunks = brown.in_chunks(sentences, pieces, room=4)
+    words = ["a b", "c d", "b b b b", "b", "a"]  # the long sentence is divided
+    assert [" ".join(chunk["words"]) for chunk in chunks] == words
+    tags = [tag for chunk in chunks for tag in chunk["tags"]]
+    assert tags == list(range(1, 11))
+    assert [chunk["document"] for chunk in chunks] == [b"a"] * 4 + [b"b"]
+
+
+def test_how_a_word_is_written():
+    import brown
+
+    words = ("the", "The", "U.S.", "I", "1961", "--", "McKay", "it's")
+    assert [brown.shape_of(word) for word in words] == [2, 3, 4, 3, 5, 1, 3, 2]
+
+
+def test_genre_of_a_document_is_that_of_its_chunks_together():
+    import brown
+
+    genres = np.full((4, len(brown.GENRES)), -9.0)
+    genres[:, 0], genres[:, 1] = [-1, -1, -5, -1], [-2, -2, -1, -3]
+    split = {"document": np.array([0, 0, 0, 1]), "genre": np.array([1, 1, 1, 0])}
+    found = brown.genre_scores(genres, split)
+    # Two of three chunks say 0; the mean of the first document is -7/3 against -5/3.
+    assert found["genre accuracy"] == 1.0
+    assert found["chunk accuracy"] == 0.5
+    whole = np.eye(len(brown.GENRES))[[0, 0]]
+    assert brown.genre_scores(genres, split, whole)["genre accuracy"] == 0.5
+
+
+def test_most_frequent_tags_by_hand():
+    import brown
+
+    train = {"words": [["a", "a", "b"], ["a", "c", "d"]]}
+    train["tags"] = np.array([[1, 1, -1, 2], [3, 4, 4, -1]])
+    test = {"words": [["a", "b", "new", "A"]], "tags": np.array([[1, 2, 4, 3]])}
+    # Words seen once, b, c and d, are mostly of tag 4; so are "new" and "A".
+    found = brown.tag_of_word({"train": train, "test": test})
+    assert found == {"tags accuracy": 0.75}
+
+
+@pytest.mark.parametrize("of_documents", [True, False])
+def test_logistic_baseline_of_genres_is_chosen_on_validation(of_documents):
+    import brown
+
+    def split(seed):
+        random = np.random.default_rng(seed)
+        genre = np.repeat([2, 7, 7, 2], 3)
+        words = [
+            [f"{'x' if random.random() < 0.7 else 'y'}{g}" for _ in range(6)] + ["the"]
+            for g in genre
+        ]
+        return {"genre": genre, "document": np.arange(12) // 3, "words": words}
+
+    splits = {name: split(seed) for seed, name in enumerate(brown.SPLITS)}
+    found = brown.tfidf_logistic(splits, of_documents)
+    assert found["genre accuracy"] == found["chunk accuracy"] == 1.0
+    assert 1 / found["penalty"] in brown.PENALTIES
+    # Labels of the test split choose nothing.
+    turned = splits | {"test": splits["test"] | {"genre": 9 - splits["test"]["genre"]}}
+    again = brown.tfidf_logistic(turned, of_documents)
+    assert (again["words"], again["penalty"]) == (found["words"], found["penalty"])
+    assert again["genre accuracy"] == 0.0
