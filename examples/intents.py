@@ -16,10 +16,10 @@ Measured with three seeds (intent accuracy; slot F1; both right): separate model
 ± 0.002; 0.940 ± 0.003; 0.830 ± 0.007, with a CRF for the slots 0.942 ± 0.003; 0.836 ±
 0.007; one joint model, of half the parameters, 0.961 ± 0.003; 0.941 ± 0.003; 0.837 ±
 0.006; with a CRF 0.960 ± 0.003; 0.943 ± 0.003; 0.841 ± 0.003 (`docs/results.md`).
-The most frequent intent would be right in 0.145. The best epoch was
-the fifth to the 24th of 30 at most, and always followed by three that were not better.
-Of the eight intents that have two templates, one of them to learn from, the joint model
-with a CRF (first seed) does not find four at all.
+The most frequent intent would be right in 0.145. The best epoch was the fifth to the
+24th of 30 at most, and always followed by three that were not better. Of the eight
+intents that have two templates, one of them to learn from, the joint model with a CRF
+(first seed) does not find four at all.
 """
 
 import os
