@@ -33,7 +33,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from keras import layers, ops
-from recipe import BestEpoch, Results, compare, load, mean_std, parsed, prepare
+from recipe import (
+    BestEpoch,
+    Results,
+    compare,
+    load,
+    mean_std,
+    parsed,
+    prepare,
+    with_options,
+)
 
 import keras_mtl as mtl
 from keras_mtl.data import EpochOrder
@@ -157,10 +166,7 @@ def build(tasks, width, methods):
         make_backbone(width),
         [mtl.Task(name, mtl.heads.Regression(), metrics=[]) for name in tasks],
     )
-    methods = dict(methods)
-    if "balancer" in methods:
-        options = {"scope": "features", "scale": "sum", **methods.get("balancing", {})}
-        methods["balancing"] = mtl.BalancingOptions(**options)
+    methods = with_options(methods, scope="features", scale="sum")
     model.compile(keras.optimizers.Adam(LEARNING_RATE), **methods)
     return model
 

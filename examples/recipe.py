@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 import keras_mtl.data.datasets  # noqa: F401 (registers the datasets)
+from keras_mtl import BalancingOptions
 from keras_mtl.data import pairs
 from keras_mtl.plots import Table, markdown_table
 
@@ -121,6 +122,18 @@ def classification_report(labels, predicted, names):
     rows.append(("accuracy", "", "", accuracy, total))
     header = ("class", "precision", "recall", "F1", "examples")
     return markdown_table(Table(header, tuple(rows), num_labels=1))
+
+
+def with_options(methods, **options):
+    """Arguments of `compile`, with these options for the balancer if there is one.
+
+    Those that `methods` has under "balancing", a dict, go before.
+    """
+    methods = dict(methods)
+    if "balancer" in methods:
+        options |= methods.get("balancing", {})
+        methods["balancing"] = BalancingOptions(**options)
+    return methods
 
 
 def measured(model, columns, metrics):

@@ -26,6 +26,7 @@ from recipe import (
     mean_std,
     parsed,
     prepare,
+    with_options,
 )
 
 import keras_mtl as mtl
@@ -45,13 +46,13 @@ ROWS = {
     "hard sharing, PCGrad": ("hard", {"balancer": "pcgrad"}),
     "hard sharing, PCGrad at every 10th step": (
         "hard",
-        {"balancer": "pcgrad", "balancing": mtl.BalancingOptions(every=10)},
+        {"balancer": "pcgrad", "balancing": {"every": 10}},
     ),
     "hard sharing, UPGrad": ("hard", {"balancer": "upgrad"}),
     "MMoE": ("mmoe", {}),
     "MMoE, PCGrad": ("mmoe", {"balancer": "pcgrad"}),
 }
-SMOKE_ROWS = ("hard sharing, PCGrad", "MMoE")
+SMOKE_ROWS = ("hard sharing, PCGrad at every 10th step", "MMoE")
 
 
 def load_data(data_dir):
@@ -111,8 +112,8 @@ def train(architecture, methods, tasks, splits, seed, arguments, bar):
     """Test errors of the epoch that is best on validation, and the costs."""
     keras.utils.set_random_seed(seed)
     model = build(architecture, tasks, splits)
-    options = mtl.BalancingOptions(scale="sum") if "balancer" in methods else None
-    model.compile(keras.optimizers.Adam(LEARNING_RATE), balancing=options, **methods)
+    methods = with_options(methods, scale="sum")
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), **methods)
     mean = splits["train"]["flow_48h"].mean(axis=0)
     places = [SENSORS.index(task) for task in tasks]
 

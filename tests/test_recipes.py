@@ -650,3 +650,13 @@ def test_logistic_baseline_of_genres_is_chosen_on_validation(of_documents):
     again = brown.tfidf_logistic(turned, of_documents)
     assert (again["words"], again["penalty"]) == (found["words"], found["penalty"])
     assert again["genre accuracy"] == 0.0
+
+
+def test_options_of_a_row_go_before_those_of_the_recipe():
+    import recipe
+
+    plain, balanced = {"loss_weighting": "dwa"}, {"balancer": "mgda"}
+    assert recipe.with_options(plain, scale="sum") == plain
+    found = recipe.with_options({**balanced, "balancing": {"every": 5}}, scale="sum")
+    options = recipe.BalancingOptions(scale="sum", every=5)
+    assert found == {**balanced, "balancing": options}
