@@ -11,6 +11,8 @@ from keras_mtl.data.layout import Layout, parts_of, with_masks
 from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled_pieces
 from keras_mtl.data.plan import Plan
 
+_NO_SLOT = -1  # of a part that a data set lacks
+
 
 class Arrays:
     """Data sets in memory: a batch is one gather per part of an example.
@@ -186,19 +188,19 @@ class Streams:
         """
         values, there = {}, {}
         for part, has in zip(self.layout.parts, self.layout.has, strict=True):
-            slot_of, spec = self._slot_of[part], self.layout.specs[part]
             there[part] = tf.gather(has, sets)
-            of_all = has.all() and len(set(slot_of)) == 1
-            value = slots[slot_of[0]] if of_all else tf.zeros_like(slots[max(slot_of)])
-            for slot in set() if of_all else set(slot_of) - {_NO_SLOT}:
+            slot_of = self._slot_of[part]
+            used = sorted(set(slot_of) - {_NO_SLOT})
+            if has.all() and len(used) == 1:
+                values[part] = slots[used[0]]
+                continue
+            value = tf.zeros_like(slots[used[0]])
+            for slot in used:
                 mine = tf.gather(np.equal(slot_of, slot), sets)
-                mine = tf.reshape(mine, [-1] + [1] * spec.shape.rank)
+                mine = tf.reshape(mine, [-1] + [1] * (value.shape.rank - 1))
                 value = tf.where(mine, slots[slot], value)
             values[part] = value
         return self.layout.example(values, there)
-
-
-_NO_SLOT = -1
 
 
 def _slots(layout):
