@@ -117,8 +117,7 @@ def test_records_are_those_of_the_task_gradients(name, float64):
     assert state["conflict_rate"] == (cosine[np.triu_indices(3, 1)] < 0).mean()
 
 
-# With defaults and on their own, all are in `test_every_method.py`; also the next.
-@pytest.mark.parametrize("name", ["graddrop", "moco"])
+@EACH
 def test_two_replicas_are_one(name, float64, two_replicas):
     """Uneven last batch, partial labels, sample weights, a learned weighting."""
     arguments = {"balancer": make(name), "loss_weighting": "uncertainty"}
@@ -138,7 +137,7 @@ def fit(model, name, optimizer=None, epochs=2, data=None, **arguments):
     return problems.weights(model)
 
 
-@pytest.mark.parametrize("name", ["graddrop"])
+@EACH
 def test_a_task_without_labels_is_as_if_it_were_not_there(name, float64):
     x, y = problems.data()
     without = fit(problems.model(("kind", "price")), name, data=(x, y))
@@ -157,7 +156,7 @@ def test_xla_gives_the_numbers_of_the_graph(name, float64):
 
 @pytest.mark.parametrize(
     ("name", "scaling"),
-    [("graddrop", "dynamic"), ("db_mtl_averaged", "dynamic"), ("moco", "static")],
+    [(name, "dynamic") for name in METHODS] + [("moco", "static")],
 )
 def test_loss_scaling_changes_nothing(name, scaling, float64):
     """The methods see unscaled gradients, what they remember is the same."""
@@ -233,8 +232,7 @@ def test_start_after(float64):
         np.testing.assert_allclose(found, step[path], atol=1e-12, err_msg=path)
 
 
-# MoCo is in `test_saving.py`.
-@pytest.mark.parametrize("name", ["graddrop", "excess_mtl"])
+@pytest.mark.parametrize("name", ["graddrop", "moco", "excess_mtl"])
 def test_keras_file_continues_exactly(name, tmp_path):
     x, y = problems.data()
 

@@ -55,7 +55,7 @@ def optimizers():
     }
 
 
-def run(model, compile_it, validate=True):
+def run(model, compile_it):
     compile_it(model)
     x, y = problems.data()
     history = model.fit(
@@ -65,7 +65,7 @@ def run(model, compile_it, validate=True):
         epochs=3,
         shuffle=False,
         verbose=0,
-        validation_data=(x, y) if validate else None,
+        validation_data=(x, y),
     )
     return problems.weights(model), history.history
 
@@ -81,10 +81,8 @@ def test_without_a_balancer_equals_stock_keras(name):
     model = problems.model()
     plain = stock(model)
     make = optimizers()[name]
-    # Validation differs where weights are averaged, or losses scaled.
-    validate = name in ("plain", "ema", "loss_scaling")
-    ours, our_logs = run(model, lambda m: m.compile(make()), validate)
-    theirs, their_logs = run(plain, lambda m: compile_stock(m, make()), validate)
+    ours, our_logs = run(model, lambda m: m.compile(make()))
+    theirs, their_logs = run(plain, lambda m: compile_stock(m, make()))
     assert problems.largest_difference(ours, theirs) < 1e-6
     same_logs(our_logs, their_logs, 1e-6)
 
@@ -94,10 +92,8 @@ def test_gram_path_equals_stock_keras(name, float64):
     model = problems.model()
     plain = stock(model)
     make = optimizers()[name]
-    ours, our_logs = run(
-        model, lambda m: m.compile(make(), balancer=OnesBalancer()), validate=False
-    )
-    theirs, their_logs = run(plain, lambda m: compile_stock(m, make()), validate=False)
+    ours, our_logs = run(model, lambda m: m.compile(make(), balancer=OnesBalancer()))
+    theirs, their_logs = run(plain, lambda m: compile_stock(m, make()))
     assert problems.largest_difference(ours, theirs) < 1e-12
     same_logs(our_logs, their_logs, 1e-12)
 
@@ -115,9 +111,8 @@ def test_two_replicas_equal_stock_keras_on_one(name, balancer, float64, two_repl
         with two_replicas.scope():
             model.compile(make(), balancer=balancer)
 
-    validate = (name, balancer) == ("plain", None)
-    ours, our_logs = run(model, compile_ours, validate)
-    theirs, their_logs = run(plain, lambda m: compile_stock(m, make()), validate)
+    ours, our_logs = run(model, compile_ours)
+    theirs, their_logs = run(plain, lambda m: compile_stock(m, make()))
     assert problems.largest_difference(ours, theirs) < 1e-12
     same_logs(our_logs, their_logs, 1e-12)
 

@@ -80,9 +80,7 @@ def test_method(method, float64, two_replicas):
     def adam():
         return keras.optimizers.Adam(0.02)
 
-    # How a model is validated does not depend on the method.
-    validate = method in ("cagrad", "every")
-    assert_same(*both(two_replicas, adam, validate=validate, **METHODS[method]))
+    assert_same(*both(two_replicas, adam, validate=True, **METHODS[method]))
 
 
 @pytest.mark.parametrize("clipping", ["clipnorm", "global_clipnorm", "clipvalue"])

@@ -17,7 +17,8 @@ from tests.training import problems
 
 METHODS = {
     "stateful": {"loss_weighting": "dwa", "balancer": "cagrad"},
-    # Learned, and random.
+    "stateless": {"balancer": "mgda"},
+    "random": {"balancer": "pcgrad"},
     "learned": {"loss_weighting": "uncertainty", "balancer": "pcgrad"},
     "reused": {"balancer": "pcgrad", "balancing": mtl.BalancingOptions(every=4)},
     "jacobian": {"balancer": "moco", "loss_weighting": "famo"},
@@ -172,7 +173,9 @@ RUN = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["stateful", "learned", "jacobian"])
+@pytest.mark.parametrize(
+    "method", ["stateless", "stateful", "random", "learned", "jacobian"]
+)
 def test_killed_and_started_again_equals_uninterrupted(method, tmp_path):
     """SIGKILL in the third epoch; the second process ends where one run ends.
 
