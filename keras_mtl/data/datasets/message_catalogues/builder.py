@@ -8,7 +8,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_mtl.data import fetcher
-from keras_mtl.data.datasets.message_catalogues.gettext_file import read_mo
+from keras_mtl.data.datasets.message_catalogues.gettext_file import (
+    read_defaults,
+    read_mo,
+)
 
 LANGUAGES = {"german": "de", "french": "fr"}
 OTHER = "other"
@@ -18,6 +21,13 @@ APPLICATIONS = (
     "django.contrib.admindocs",
     "django.contrib.auth",
     "django.contrib.humanize",
+    "oscar",
+    "plone.cmfeditions",
+    "plone.cmfplacefulworkflow",
+    "plone.plone",
+    "plone.plonelocales",
+    "plone.widgets",
+    "pretix",
     "wagtail",
     "wagtail.admin",
     "wagtail.contrib.forms",
@@ -25,11 +35,15 @@ APPLICATIONS = (
     "wagtail.contrib.search_promotions",
     "wagtail.documents",
     "wagtail.images",
+    "wagtail.snippets",
     "wagtail.users",
     OTHER,
 )
-_PACKAGES = ("Django", "wagtail")
-_PATH = re.compile(r"(.+)/locale/([^/]+)/LC_MESSAGES/[^/]+\.mo")
+_PLONE = "plone.app.locales"
+_PACKAGES = ("Django", "wagtail", "django-oscar", _PLONE, "pretix")
+_PATH = re.compile(r"(.+)/locales?/([^/]+)/LC_MESSAGES/([^/]+)\.[mp]o")
+_LONGEST = 250  # characters of an English message
+_IDENTIFIER = re.compile(r"\w+([._]\w+)+")
 _PLACEHOLDER = re.compile(r"%\(\w+\)\w|%\w|\{\w*\}")
 _SEED = 20246
 
@@ -93,35 +107,78 @@ def load_messages() -> list[dict[str, Any]]:
     found: dict[tuple, dict[str, str]] = {}
     for package in _PACKAGES:
         for path, content in fetcher.read_files(package, "*.mo").items():
-            match = _PATH.fullmatch(path)
-            if match is None or match[2] not in LANGUAGES.values():
+            application, language = _origin(path)
+            if language not in LANGUAGES.values():
                 continue
             for key, forms in _messages(read_mo(content)):
-                message = found.setdefault((match[1].replace("/", "."), *key), {})
-                message.update(dict.fromkeys([match[2]], forms))
+                message = found.setdefault((application, *key), {})
+                message.update(dict.fromkeys([language], _one_line(forms)))
     entries = {key[:3]: number for number, key in enumerate(sorted(found))}
-    return [
-        {
+    plone = _english_of_plone()
+    messages = {}
+    for (application, context, entry, key), forms in sorted(found.items()):
+        known = plone.get((application, key))
+        english = _one_line(key if known is None else known)
+        if known is None and application.startswith("plone."):
+            english = "" if _IDENTIFIER.fullmatch(key) else english
+        if not 0 < len(english) <= _LONGEST:
+            continue
+        message = {
             "english": english,
             **{name: forms.get(code, "") for name, code in LANGUAGES.items()},
-            "context": context,
+            "context": context if known in (None, key) else key,
             "application": application if application in APPLICATIONS else OTHER,
             "entry": entries[application, context, entry],
         }
-        for (application, context, entry, english), forms in sorted(found.items())
-    ]
+        # What an application has twice, translated alike, is there once.
+        same = (application, english, *(message[name] for name in LANGUAGES))
+        messages.setdefault(same, message)
+    return list(messages.values())
+
+
+def _origin(path):
+    """Application and language of a catalogue.
+
+    The application is the Python package; with Plone, whose catalogues are all in one
+    package, it is the name of the file.
+    """
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return "", ""
+    application, language, name = match.groups()
+    application = application.replace("/", ".")
+    return f"plone.{name}" if application == _PLONE else application, language
+
+
+def _english_of_plone():
+    """English texts of Plone's messages, by application and key of the message.
+
+    They are in the English catalogue, or else in comments, which are the same in all
+    languages (but for a slip in the German ones).
+    """
+    texts = {}
+    for pattern, read in (("*/fr/*.po", read_defaults), ("*/en/*.mo", read_mo)):
+        for path, content in fetcher.read_files(_PLONE, pattern).items():
+            application, _ = _origin(path)
+            texts |= {(application, key): text for key, text in read(content).items()}
+    return texts
 
 
 def _messages(catalogue):
-    """Messages of a catalogue: `(context, entry, english)` and the translation.
+    """Messages of a catalogue: `(context, entry, key)` and the translation.
 
     Of the forms of a plural the first and the last, which both languages have.
     """
     for key, translation in catalogue.items():
         context, _, texts = key.rpartition("\x04")
-        english, forms = texts.split("\0"), translation.split("\0")
-        for text, form in zip(english, (forms[0], forms[-1]), strict=False):
-            yield (context, english[0], text), form
+        keys, forms = texts.split("\0"), translation.split("\0")
+        for text, form in zip(keys, (forms[0], forms[-1]), strict=False):
+            yield (context, keys[0], text), form
+
+
+def _one_line(text):
+    """The text without line breaks and the spaces beside them."""
+    return re.sub(r"\s*\n\s*", " ", text).strip()
 
 
 def plain(text: str) -> str:
@@ -205,8 +262,11 @@ class MessageCatalogues(tfds.core.GeneratorBasedBuilder):
     ```
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Messages of Django and Wagtail, split by message."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {
+        "2.0.0": "Also of Oscar, Plone and pretix; line breaks and repeats are gone.",
+        "1.0.0": "Messages of Django and Wagtail, split by message.",
+    }
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
