@@ -109,8 +109,8 @@ def load_messages() -> list[dict[str, Any]]:
     Returns:
         List of dicts, sorted: "english", "german", "french" (empty where there is no
         translation), "context" (of the message, or Plone's identifier; mostly empty),
-        "application", and
-        "entry", the same for the singular and the plural of a message.
+        "application", and "entry", the same for the singular and the plural of a
+        message.
 
     Raises:
         ValueError: If a file is no catalogue.
@@ -128,23 +128,22 @@ def load_messages() -> list[dict[str, Any]]:
             application, language = _origin(path)
             if language not in LANGUAGES.values():
                 continue
-            for key, forms in _messages(read_mo(content)):
-                message = found.setdefault((application, *key), {})
-                message.update(dict.fromkeys([language], _one_line(forms)))
+            for key, text in _messages(read_mo(content)):
+                translations = found.setdefault((application, *key), {})
+                translations[language] = _one_line(text)
     entries = {key[:3]: number for number, key in enumerate(sorted(found))}
     plone = _english_of_plone()
-    messages = {}
+    messages: dict[tuple, dict[str, Any]] = {}
     for (application, context, entry, key), forms in sorted(found.items()):
-        known = plone.get((application, key))
-        english = _one_line(key if known is None else known)
-        if known is None and application.startswith("plone."):
-            english = "" if _IDENTIFIER.fullmatch(key) else english
-        if not 0 < len(english) <= _LONGEST:
+        text = plone.get((application, key), key)
+        english = _one_line(text)
+        unknown = application.startswith("plone.") and _IDENTIFIER.fullmatch(text)
+        if not 0 < len(english) <= _LONGEST or unknown:
             continue
-        message = {
+        message: dict[str, Any] = {
             "english": english,
             **{name: forms.get(code, "") for name, code in LANGUAGES.items()},
-            "context": context if known in (None, key) else key,
+            "context": context if text == key else key,
             "application": application if application in APPLICATIONS else OTHER,
             "entry": entries[application, context, entry],
         }
@@ -174,7 +173,7 @@ def _english_of_plone():
     They are in the English catalogue, or else in comments, which are the same in all
     languages (but for a slip in the German ones).
     """
-    texts = {}
+    texts: dict[tuple[str, str], str] = {}
     for pattern, read in (("*/fr/*.po", read_defaults), ("*/en/*.mo", read_mo)):
         for path, content in fetcher.read_files(_PLONE, pattern).items():
             application, _ = _origin(path)
