@@ -72,7 +72,7 @@ ENCODER_UNITS, DECODER_UNITS = (512,), (512,)  # an entry per block
 TOKENS = 256  # of a batch and a language, with padding
 BORDERS = (4, 6, 8, 12, 16, 24, 32, LENGTH)  # lengths that messages are padded to
 LEARNING_RATE, WARM_UP = 2e-3, 0.1  # the highest; share of the steps before it
-EPOCHS = 15
+EPOCHS = 10
 # Name of the row: architecture and what `compile` is given.
 ROWS = {"hard sharing": ("hard", {}), "single-task": ("single", {})}
 SMOKE_ROWS, SMOKE_VOCABULARY = ("hard sharing",), 500  # its messages have no more
