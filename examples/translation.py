@@ -8,9 +8,9 @@ three letters with it. Messages of more than 80 characters are left out of all s
 9,213 are left for training, 1,338 for validation, 2,624 for the test.
 
 Word pieces come from SentencePiece, learnt from the training split, one vocabulary for
-the three languages. Texts are brought to the form NFKC first, references too. Validation
-keeps the best epoch (mean accuracy of the next pieces and of the classes); then a beam
-search of four writes the test messages. The network and its rates were chosen on
+the three languages. Texts are brought to the form NFKC first, references too. The best
+epoch is kept, by validation (mean accuracy of the next pieces and of the classes); then
+a beam search of four writes the test messages. The network and its rates were chosen on
 validation by the first epochs of the German model alone, which may favour single-task
 models: one block with dropout 0.1 was better than two with 0.2, batches of 256 pieces
 than of 512; twice the rate or half of it, tied or larger embeddings did not help.
