@@ -25,7 +25,7 @@ answers in 0.958 ± 0.005; the F1 of slots is 0.937 and 0.939. With the first se
 and slots are right too in 0.851 of what is answered, and none of the 14 sentences whose
 answers are new gets the right one.
 
-    python examples/assistant.py                 the table, and a conversation
+    python examples/assistant.py                 the table, reports, a conversation
     python examples/assistant.py --seeds 1
     python examples/assistant.py --smoke         a few steps: does it run?
 """
@@ -41,7 +41,7 @@ import intents
 import keras
 import numpy as np
 import tqdm
-from recipe import Results, mean_std, parsed, prepare
+from recipe import Results, mean_std, parsed, prepare, show_reports
 
 import keras_mtl as mtl
 from keras_mtl.data.datasets.home_assistant_intents import INTENTS
@@ -374,6 +374,10 @@ def main():
     )
     model = build(ALL, len(known) + 2)
     model.load_weights(runs / f"{'-'.join(ALL)}-0.weights.h5")
+    served = intents.serve(model, splits["test"])
+    found = intents.scores(served, splits["test"], reports=True)
+    show_reports(JOINT, found, BOTH, runs)
+    print()
     print(converse(CONVERSATION, model, first["threshold"], data))
     return 0
 

@@ -51,6 +51,7 @@ from recipe import (
     mean_std,
     parsed,
     prepare,
+    show_reports,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -459,13 +460,6 @@ def table(rows):
     return markdown_table(Table(header, tuple(lines), num_labels=1))
 
 
-def reports_of(rows):
-    """The reports of the multi-task model, first seed, one task below the other."""
-    run = rows["multi-task"][0]
-    parts = [f"{task}\n\n{run[f'{task} report']}" for task in TASKS]
-    return "Classes, test split, multi-task:\n\n" + "\n\n".join(parts)
-
-
 def print_tags():
     """The rule of the simplified tags, as the dataset's function has it."""
     rule = inspect.getdoc(simple_tag).split("The rule, ")[1].split("Args:")[0]
@@ -497,9 +491,8 @@ def main():
     found |= compare(rows, TASKS, arguments.seeds, results, run)
     made = table(found)
     (runs / "table.md").write_text(made + "\n")
-    (runs / "reports.md").write_text(reports_of(found) + "\n")
     steps = -(-len(splits["train"]["genre"]) // BATCH_SIZE)
-    print(f"\n{reports_of(found)}")
+    show_reports("multi-task", found["multi-task"][0], TASKS, runs)
     print(
         "\nTest split, documents that no model has seen. Budget of every model, of one "
         f"task or of both: {arguments.epochs} epochs of about {steps} steps of "

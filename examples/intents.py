@@ -39,6 +39,7 @@ from recipe import (
     mean_std,
     parsed,
     prepare,
+    show_reports,
     vocabulary,
 )
 
@@ -175,7 +176,7 @@ def scores(served, split, reports=False):
         right = classes["intent"] == split["intent"]
         found["intent"], found["intent_right"] = float(right.mean()), right
         if reports:
-            found["intent_report"] = classification_report(
+            found["intent report"] = classification_report(
                 split["intent"], classes["intent"], INTENTS
             )
     if "slots" in classes:
@@ -184,7 +185,7 @@ def scores(served, split, reports=False):
         right = ((tags == split["slots"]) | ~split["word_mask"]).all(axis=1)
         found["slots"], found["slots_right"] = float(metric.result()), right
         if reports:
-            found["slots_report"] = slots_report(
+            found["slots report"] = slots_report(
                 keras.ops.convert_to_numpy(metric.counts)
             )
     return found
@@ -307,9 +308,7 @@ def main():
     print(f"\nTest split, {arguments.seeds} seed(s):\n\n{text}")
     print(f"\nThe most frequent intent alone would be right in {share:.4f}.")
     last = results.content["runs"]["intent+slots, CRF/0"]
-    made = "\n\n".join(last[f"{task}_report"] for task in BOTH)
-    (runs / "reports.md").write_text(made + "\n")
-    print(f"\nClasses and slots, the joint model with a CRF, first seed:\n\n{made}")
+    show_reports("the joint model with a CRF", last, BOTH, runs)
     return 0
 
 

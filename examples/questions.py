@@ -22,7 +22,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from keras import layers
-from recipe import BestEpoch, Results, compare, load, mean_std, parsed, prepare
+from recipe import (
+    BestEpoch,
+    Results,
+    classification_report,
+    compare,
+    load,
+    mean_std,
+    parsed,
+    prepare,
+    show_reports,
+)
 
 import keras_mtl as mtl
 from keras_mtl.data import EpochOrder
@@ -39,7 +49,8 @@ TOPICS = {
     "sum": (("what is the sum", "how much are they together"), np.add),
     "difference": (("what is the difference", "how far are they apart"), None),
 }
-WORDS, ANSWERS = 6, 19
+CLASSES = {"answer": [str(number) for number in range(19)], "topic": list(TOPICS)}
+WORDS = 6
 LACKING = 0.1  # of each modality
 UNITS = 64
 BATCH_SIZE, LEARNING_RATE, EPOCHS = 128, 1e-3, 8
@@ -53,7 +64,8 @@ ROWS = {
     "multi-head attention": ("hard", {"fusion": "multi_head"}),
     "concatenation, single-task": ("single", {"fusion": "concat"}),
 }
-SMOKE_ROWS = ("question only", "multi-head attention")
+REPORTED = "multi-head attention"
+SMOKE_ROWS = ("question only", REPORTED)
 
 
 def ask(left, right, rng):
@@ -71,7 +83,7 @@ def ask(left, right, rng):
 
 
 def load_data(data_dir, smoke):
-    """The splits as `(inputs, labels)`, with what is lacking replaced by zeros."""
+    """The splits as `(inputs, labels)`; placeholders stand for what is lacking."""
     splits = {}
     for number, (split, size) in enumerate(SIZES.items()):
         columns = load("multi_mnist", split, data_dir)
@@ -88,7 +100,8 @@ def load_data(data_dir, smoke):
             "question_present": (lacking <= LACKING) | (lacking > 2 * LACKING),
         }
         inputs["image"][~inputs["picture_present"]] = 0
-        inputs["words"][~inputs["question_present"]] = ""
+        # One unknown word: the mean over no word at all would not be a number.
+        inputs["words"][~inputs["question_present"]] = "nothing"
         splits[split] = (inputs, {"answer": answers, "topic": topic})
     known = layers.TextVectorization(output_sequence_length=WORDS)
     known.adapt([text for templates, _ in TOPICS.values() for text in templates])
@@ -132,11 +145,13 @@ def make_backbone(vocabulary_size, fusion=None, modalities=()):
 def train(backbone, tasks, splits, vocabulary_size, seed, arguments, bar):
     """Test accuracies of the epoch that is best on validation, and the costs."""
     keras.utils.set_random_seed(seed)
-    sizes = {"answer": ANSWERS, "topic": len(TOPICS)}
     model = mtl.build_model(
         make_backbone(vocabulary_size, **backbone),
         [
-            mtl.Task(name, mtl.heads.Classification(sizes[name], hidden_units=(UNITS,)))
+            mtl.Task(
+                name,
+                mtl.heads.Classification(len(CLASSES[name]), hidden_units=(UNITS,)),
+            )
             for name in tasks
         ],
     )
@@ -164,17 +179,21 @@ def train(backbone, tasks, splits, vocabulary_size, seed, arguments, bar):
         shuffle=False,
         verbose=0,
     )
+    inputs, labels = splits["test"]
+    served = model.predict_tasks(part("test")[0], batch_size=500, verbose=0)
+    predicted = {task: served[task]["label"] for task in tasks}
     found = score("test")
+    for task, classes in predicted.items():
+        found[f"{task} report"] = classification_report(
+            labels[task], classes, CLASSES[task]
+        )
     if "answer" in tasks:
-        found |= by_presence(model, part("test")[0], splits["test"])
+        found |= by_presence(predicted["answer"] == labels["answer"], inputs)
     return found | {"parameters": model.count_params(), "epoch": best.epoch}
 
 
-def by_presence(model, x, split):
+def by_presence(right, inputs):
     """Accuracy of the answer where both modalities are there, and where one lacks."""
-    inputs, labels = split
-    served = model.predict_tasks(x, batch_size=500, verbose=0)["answer"]["label"]
-    right = served == labels["answer"]
     picture, question = inputs["picture_present"], inputs["question_present"]
     return {
         "both": float(right[picture & question].mean()),
@@ -211,12 +230,14 @@ def main():
         return train(backbone, tasks, splits, vocabulary_size, seed, arguments, bar)
 
     rows = {name: ROWS[name] for name in SMOKE_ROWS} if arguments.smoke else ROWS
-    text = table(compare(rows, TASKS, arguments.seeds, results, run))
+    found = compare(rows, TASKS, arguments.seeds, results, run)
+    text = table(found)
     (runs / "table.md").write_text(text + "\n")
     answers = np.bincount(splits["train"][1]["answer"])
     most = np.mean(splits["test"][1]["answer"] == answers.argmax())
     print(f"\nTest split, {arguments.seeds} seed(s):\n\n{text}")
     print(f"\nThe most frequent answer is right in {100 * most:.1f} %.")
+    show_reports(REPORTED, found[REPORTED][0], TASKS, runs)
     return 0
 
 

@@ -124,6 +124,21 @@ def classification_report(labels, predicted, names):
     return markdown_table(Table(header, tuple(rows), num_labels=1))
 
 
+def show_reports(name, run, tasks, folder):
+    """Prints the reports that a run holds of its tasks, and writes them to a file.
+
+    Args:
+        name: Of the model.
+        run: Dict with `"<task> report"` for every task.
+        tasks: Names of the tasks.
+        folder: Path of the folder for `reports.md`.
+    """
+    parts = [f"{task}\n\n{run[f'{task} report']}" for task in tasks]
+    text = "\n\n".join([f"Classes, test split, {name}, first seed:", *parts])
+    (folder / "reports.md").write_text(text + "\n")
+    print(f"\n{text}")
+
+
 def with_options(methods, **options):
     """Arguments of `compile`, with these options for the balancer if there is one.
 

@@ -37,6 +37,7 @@ from recipe import (
     mean_std,
     parsed,
     prepare,
+    show_reports,
 )
 
 import keras_mtl as mtl
@@ -236,13 +237,6 @@ def table(rows, constant, reviews):
     return markdown_table(Table(header, tuple(lines), num_labels=1))
 
 
-def reports_of(rows):
-    """The reports of the last model of all tasks, first seed, one below the other."""
-    name = [name for name in rows if "multi-task" in name][-1]
-    parts = [f"{task}\n\n{rows[name][0][f'{task} report']}" for task in TASKS]
-    return f"Classes, test split, {name}:\n\n" + "\n\n".join(parts)
-
-
 def main():
     arguments = parsed(__doc__, "reviews", EPOCHS)
     runs = pathlib.Path(arguments.runs)
@@ -276,9 +270,9 @@ def main():
     reviews = {n: len(split["train"][1]["rating"]) for n, split in inputs.items()}
     made = table(found, constant_scores(splits), reviews)
     (runs / "table.md").write_text(made + "\n")
-    (runs / "reports.md").write_text(reports_of(found) + "\n")
     print(f"\nTest split, products that no model has seen:\n\n{made}")
-    print(f"\n{reports_of(found)}")
+    last = [name for name in rows if "multi-task" in name][-1]
+    show_reports(last, found[last][0], TASKS, runs)
     return 0
 
 

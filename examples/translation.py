@@ -39,10 +39,21 @@ import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
-from recipe import BestEpoch, Results, compare, load, mean_std, parsed, prepare
+from recipe import (
+    BestEpoch,
+    Results,
+    classification_report,
+    compare,
+    load,
+    mean_std,
+    parsed,
+    prepare,
+    show_reports,
+)
 
 import keras_mtl as mtl
 from keras_mtl.analysis import translation_scores
+from keras_mtl.data.datasets.message_catalogues import APPLICATIONS
 from keras_mtl.plots import Table, markdown_table
 
 LANGUAGES = ("german", "french")
@@ -82,7 +93,7 @@ def make_tasks(names):
     tasks = {
         "german": language(),
         "french": language(),
-        "application": {"head": mtl.heads.Classification(14)},
+        "application": {"head": mtl.heads.Classification(len(APPLICATIONS))},
     }
     return [mtl.Task(name, metrics=METRICS_OF[name], **tasks[name]) for name in names]
 
@@ -165,7 +176,7 @@ def batches(columns, tasks, seed=None):
 
 
 def scores(model, columns, tokenizer):
-    """BLEU, chrF and accuracy, of the tasks that the model has."""
+    """BLEU, chrF, accuracy and a report of classes, of the tasks that there are."""
     source = columns["pieces"]["english"]
     source = {"source": source} if isinstance(model.input, dict) else source
     served = model.predict_tasks(source, batch_size=128, verbose=0)
@@ -175,8 +186,12 @@ def scores(model, columns, tokenizer):
         for name, value in translation_scores(texts, columns[language]).items():
             found[f"{language} {name}"] = value
     if "application" in served:
-        right = served["application"]["label"] == columns["application"]
-        found["application accuracy"] = float(right.mean())
+        labels = columns["application"]
+        predicted = served["application"]["label"]
+        found["application accuracy"] = float((predicted == labels).mean())
+        found["application report"] = classification_report(
+            labels, predicted, APPLICATIONS
+        )
     return found
 
 
@@ -288,6 +303,7 @@ def main():
     text = table(found, baselines(data[0]))
     (runs / "table.md").write_text(text + "\n")
     print(f"\nTest split, messages that no model has seen:\n\n{text}")
+    show_reports("hard sharing", found["hard sharing"][0], ["application"], runs)
     return 0
 
 
