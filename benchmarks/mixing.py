@@ -8,6 +8,8 @@ See `README.md` beside this file for what is measured and how to read it.
 
 import argparse
 import os
+import pathlib
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_mtl.data import EpochOrder, TaskMixture, mix
+from keras_mtl.task import MASK_SUFFIX
 
 WIDTH, BATCH_SIZE = 64, 256
 BUFFER = 1000
@@ -42,12 +45,46 @@ def pre_mixed(mixture: TaskMixture) -> tuple:
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
-def time_of_epoch(dataset: tf.data.Dataset) -> float:
-    """CPU seconds of one pass over a dataset, its start included."""
+def as_files(sets: dict, folder: pathlib.Path) -> dict:
+    """The data sets as TFRecord files, a serialised `tf.train.Example` per example."""
+    return {
+        name: stream(folder / f"{name}.tfrecord", x, y) for name, (x, y) in sets.items()
+    }
+
+
+def stream(path: pathlib.Path, x: np.ndarray, y: dict) -> tf.data.Dataset:
+    """Writes examples to a file; gives the pipeline that reads and parses them."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for row, values in enumerate(x):
+            columns = {"x": values} | {key: labels[[row]] for key, labels in y.items()}
+            features = {
+                key: tf.train.Feature(float_list=tf.train.FloatList(value=column))
+                for key, column in columns.items()
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=features))
+            writer.write(example.SerializeToString())
+    specs = {key: tf.io.FixedLenFeature([], tf.float32) for key in y}
+    specs["x"] = tf.io.FixedLenFeature([WIDTH], tf.float32)
+
+    def parsed_example(record):
+        columns = tf.io.parse_single_example(record, specs)
+        masks = {key for key in y if key.endswith(MASK_SUFFIX)}
+        labels = {k: columns[k] > 0 if k in masks else columns[k] for k in y}
+        return columns["x"], labels
+
+    dataset = tf.data.TFRecordDataset(str(path)).map(parsed_example)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(x)))
+
+
+def time_of_epoch(dataset: tf.data.Dataset) -> tuple[float, float]:
+    """CPU seconds up to the first batch of a pass, and from there to its end."""
     start = time.process_time()
-    for _ in dataset:
+    batches = iter(dataset)
+    next(batches)
+    first = time.process_time()
+    for _ in batches:
         pass
-    return time.process_time() - start
+    return first - start, time.process_time() - first
 
 
 def resident() -> float:
@@ -57,8 +94,8 @@ def resident() -> float:
 
 
 def measured(makers: dict[str, Callable], turns: int, progress: tqdm) -> dict:
-    """CPU seconds by name, one per turn; they take turns, there and back."""
-    found: dict[str, list[float]] = {name: [] for name in makers}
+    """CPU seconds by name, `(turns, 2)`; they take turns, there and back."""
+    found: dict[str, list] = {name: [] for name in makers}
     for name in makers:
         time_of_epoch(makers[name]())
     for turn in range(turns):
@@ -69,35 +106,42 @@ def measured(makers: dict[str, Callable], turns: int, progress: tqdm) -> dict:
 
 
 def compare(case: str, one_label: bool, buffer: int | None, options, progress) -> str:
-    """One row of the table; with a buffer all data are streams of examples."""
+    """One row of the table; with a buffer all data are read from files."""
     sets = datasets(options.sets, options.rows, one_label)
-    if buffer is not None:
-        slices = tf.data.Dataset.from_tensor_slices
-        sets = {name: slices(parts) for name, parts in sets.items()}
-    mixture = mix(sets, BATCH_SIZE, rates=2.0, stop="first", buffer_size=buffer)
-    arrays = pre_mixed(mixture)
-    examples = tf.data.Dataset.from_tensor_slices(arrays)
-    order = EpochOrder()
-    if buffer is None:
-        shuffled = order.batches(arrays, BATCH_SIZE)
-    else:
-        shuffled = order.batches(examples, BATCH_SIZE, buffer_size=buffer)
-    slices = examples.batch(BATCH_SIZE)
-    seconds = measured(
-        {
-            "mixture": lambda: mixture.dataset,
-            "slices": lambda: slices,
-            "shuffled": lambda: shuffled,
-        },
-        options.turns,
-        progress,
-    )
-    cells = [case, f"{1e3 * np.median(seconds['mixture']) / len(slices):.3f}"]
-    for name in ("slices", "shuffled"):
-        ratios = seconds[name] / seconds["mixture"]
+    with tempfile.TemporaryDirectory() as folder:
+        files = pathlib.Path(folder)
+        if buffer is not None:
+            sets = as_files(sets, files)
+        mixture = mix(sets, BATCH_SIZE, rates=2.0, stop="first", buffer_size=buffer)
+        x, y = pre_mixed(mixture)
+        order = EpochOrder()
+        if buffer is None:
+            examples = tf.data.Dataset.from_tensor_slices((x, y))
+            shuffled = order.batches((x, y), BATCH_SIZE)
+        else:
+            examples = stream(files / "mixed.tfrecord", x, y)
+            # The mixture holds so many examples, too.
+            held = buffer * options.sets
+            shuffled = order.batches(examples, BATCH_SIZE, buffer_size=held)
+        in_order = examples.batch(BATCH_SIZE)
+        seconds = measured(
+            {
+                "mixture": lambda: mixture.dataset,
+                "in_order": lambda: in_order,
+                "shuffled": lambda: shuffled,
+            },
+            options.turns,
+            progress,
+        )
+    start, rest = np.median(seconds["mixture"], axis=0)
+    cells = [case, f"{1e3 * rest / (mixture.steps_per_epoch - 1):.3f}"]
+    for name in ("in_order", "shuffled"):
+        ratios = seconds[name][:, 1] / seconds["mixture"][:, 1]
         low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
         verdict = "yes" if middle >= GOAL else "no"
         cells.append(f"{middle:.2f} ({low:.2f}–{high:.2f}), {verdict}")
+    starts = (start, *(np.median(seconds[n][:, 0]) for n in ("in_order", "shuffled")))
+    cells.append(" / ".join(f"{1e3 * value:.0f}" for value in starts))
     return "| " + " | ".join(cells) + " |"
 
 
@@ -132,8 +176,8 @@ def main(arguments: list[str] | None = None) -> None:
     cases = [
         ("one label key", True, None),
         ("a label key each", False, None),
-        ("one label key, streams", True, BUFFER),
-        ("a label key each, streams", False, BUFFER),
+        ("one label key, files", True, BUFFER),
+        ("a label key each, files", False, BUFFER),
     ]
     steps = len(cases) * 3 * options.turns + options.epochs
     with tqdm(total=steps) as progress:
@@ -142,9 +186,10 @@ def main(arguments: list[str] | None = None) -> None:
     print(
         f"\n{options.sets} data sets, {options.rows} examples, batches of "
         f"{BATCH_SIZE}; speed of the mixture as a share of that of the same examples "
-        f"mixed beforehand (goal: at least {GOAL}), median and quartiles\n\n"
-        "| case | mixture, ms per batch | of `from_tensor_slices` | of `EpochOrder` |\n"
-        "| :--- | ---: | ---: | ---: |"
+        f"mixed beforehand, in order and shuffled (goal: at least {GOAL}), median and "
+        "quartiles\n\n"
+        "| case | mixture, ms per batch | of in order | of shuffled | start, ms |\n"
+        "| :--- | ---: | ---: | ---: | ---: |"
     )
     print(*rows, "", held, sep="\n")
 

@@ -54,7 +54,7 @@ def mix(
             change settle it in the first epoch; all have its length.
         seed: Integer; another seed is another order.
         buffer_size: `None` keeps the examples in memory. An integer streams them, and
-            shuffles every data set in pieces of so many examples.
+            draws the next one of a data set from a buffer of so many.
         presence: Whether `x` says which inputs are there. Without it, a layer that
             looks at several examples (BatchNormalization) takes the zeros for data.
 

@@ -8,10 +8,8 @@ import tensorflow as tf
 
 from keras_mtl.data.following import per_iterator
 from keras_mtl.data.layout import Layout, parts_of, with_masks
-from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled_pieces
+from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled
 from keras_mtl.data.plan import Plan
-
-_NO_SLOT = -1  # of a part that a data set lacks
 
 
 class Arrays:
@@ -44,21 +42,13 @@ class Arrays:
                     own[name][part] = tf.ones([size, *spec.shape], spec.dtype)
                     specs[name][part] = spec
             self.layout = Layout.of(specs, presence)
-            self._store = [self._stored(part, own) for part in self.layout.parts]
-        sizes = np.asarray(self.sizes)
-        self._ends = np.cumsum(sizes)
-        self._partial = [i for i, has in enumerate(self.layout.has) if not has.all()]
-        has = self.layout.has[self._partial]
-        # How far a row is further up in the store of a part than among all examples.
-        self._shifts = np.where(has, np.cumsum(np.where(has, 0, sizes), axis=1), -1)
-        self._blank = (has * sizes).sum(axis=1)
-
-    def _stored(self, part, own):
-        given = [parts[part] for parts in own.values() if part in parts]
-        if len(given) == len(own):
-            return tf.concat(given, axis=0)
-        blank = tf.zeros([1, *given[0].shape[1:]], given[0].dtype)
-        return tf.concat([*given, blank], axis=0)
+            self._stores = [
+                _end_to_end(
+                    [parts[part] for parts in own.values() if part in parts],
+                    blank=not has.all(),
+                )
+                for part, has in zip(self.layout.parts, self.layout.has, strict=True)
+            ]
 
     def batches(
         self, plan: Plan, epoch: Callable[[], int], first_step: int
@@ -82,31 +72,18 @@ class Arrays:
         return per_iterator(rows, plan.steps - first_step, self._gathered)
 
     def _gathered(self, rows):
-        parts = self.layout.parts
-        places = [rows] * len(parts)
-        there = {}
-        if self._partial:
-            sets = tf.searchsorted(self._ends, rows, side="right")
-            shifts = tf.gather(self._shifts, sets, axis=1)
-            present = shifts >= 0
-            found = tf.where(present, rows - shifts, self._blank[:, None])
-            for index, place, has in zip(
-                self._partial, tf.unstack(found), tf.unstack(present), strict=True
-            ):
-                places[index], there[parts[index]] = place, has
-        stored = zip(parts, self._store, places, strict=True)
-        values = {part: tf.gather(store, place) for part, store, place in stored}
-        return self.layout.example(values, there)
+        sets = tf.searchsorted(np.cumsum(self.sizes), rows, side="right")
+        return _batch(self.layout, self._stores, sets, rows, np.asarray(self.sizes))
 
 
 class Streams:
-    """Data sets that are read in order, and shuffled in pieces.
+    """Data sets that are read in order, and shuffled by a buffer.
 
     Args:
         datasets: Finite, unbatched datasets of `(x, y)` by name, that always give
             their elements in the same order, or arrays.
         presence: Whether to say which inputs are there.
-        buffer_size: Number of examples of a data set that are shuffled together.
+        buffer_size: Number of examples of a data set of which the next one is drawn.
 
     Raises:
         ValueError: If a data set is empty or of unknown size, or two do not fit.
@@ -122,109 +99,93 @@ class Streams:
         )
         self._datasets = datasets
         self._buffer_size = buffer_size
-        self._slots, self._slot_of = _slots(self.layout)
 
     def batches(
         self, plan: Plan, epoch: Callable[[], int], first_step: int
     ) -> tf.data.Dataset:
         """The batches of an epoch from a step on; see `Arrays.batches`."""
         num_sets = len(self.sizes)
-        # Batches of one data set are made before they are mixed, which is cheaper.
-        unit = plan.batch_size if plan.one_task else 1
 
         def read():
             current = epoch()
-            sets = plan.sets(current).astype("int64")
-            done = np.bincount(sets[:first_step].ravel(), minlength=num_sets) // unit
-            return np.int64(current), sets[first_step:], done
+            counts, seeds = plan.counts(current), plan.seeds(current)
+            return plan.sets(current).astype("int64"), counts, seeds
 
-        def examples():
-            current, sets, done = tf.numpy_function(read, [], [tf.int64] * 3)
-            current = tf.ensure_shape(current, [])
-            sets = tf.ensure_shape(sets, [None, plan.batch_size])
-            seeds = tf.stack([np.uint64(plan.seed).astype("int64"), current])
-            streams = [self._stream(index, seeds) for index in range(num_sets)]
-            if plan.one_task:
-                streams = [s.batch(unit, drop_remainder=True) for s in streams]
-            done = tf.unstack(tf.ensure_shape(done, [num_sets]))
-            streams = [s.skip(count) for s, count in zip(streams, done, strict=True)]
-            slices = tf.data.Dataset.from_tensor_slices
-            choice = slices(tf.reshape(sets, [-1])[::unit])
-            mixed = tf.data.Dataset.choose_from_datasets(streams, choice)
-            if not plan.one_task:
-                mixed = mixed.batch(plan.batch_size, drop_remainder=True)
-            return tf.data.Dataset.zip(mixed, slices(sets)).map(self._in_layout)
+        def parts_of_batches():
+            sets, counts, seeds = tf.numpy_function(read, [], [tf.int64] * 3)
+            sets = tf.ensure_shape(sets, [plan.steps, plan.batch_size])
+            counts = tf.ensure_shape(counts, [plan.steps, num_sets])
+            seeds = tf.ensure_shape(seeds, [num_sets])
+            parts = [tf.data.Dataset.from_tensor_slices((sets, counts))]
+            for index, dataset in enumerate(self._datasets.values()):
+                passes = shuffled(dataset, self._buffer_size, seeds[index]).repeat()
+                # As many examples as each batch has of this data set, often none.
+                parts.append(passes.batch(plan.batch_size).rebatch(counts[:, index]))
+            return tf.data.Dataset.zip(tuple(parts)).skip(first_step)
 
-        return per_iterator(examples, plan.steps - first_step)
+        return per_iterator(parts_of_batches, plan.steps - first_step, self._joined)
 
-    def _stream(self, index, seeds):
-        """One data set over and over, its parts in their slots."""
-        name, dataset = list(self._datasets.items())[index]
-        fold = tf.random.experimental.stateless_fold_in
-        seeds = fold(seeds, index)
-        passes = tf.data.Dataset.range(tf.int64.max).flat_map(
-            lambda number: shuffled_pieces(
-                dataset, self._buffer_size, fold(seeds, number)
-            )
-        )
-
-        def in_slots(*example):
-            values = parts_of(name, example)
-            for part, spec in self._ones[name].items():
-                values[part] = tf.ones(spec.shape, spec.dtype)
-            filled = [tf.zeros(spec.shape, spec.dtype) for spec in self._slots]
-            for part, value in values.items():
-                filled[self._slot_of[part][index]] = value
-            return tuple(filled)
-
-        return passes.map(in_slots)
-
-    def _in_layout(self, slots, sets):
+    def _joined(self, plan, *examples):
         """A batch in the structure of the mixture.
 
         Args:
-            slots: Tuple of tensors of shape `(batch, …)`.
-            sets: Which data set an example is of, integer of shape `(batch,)`.
+            plan: The data set of every example, shape `(batch,)`, and the number of
+                examples of every data set, shape `(num_sets,)`; integers.
+            *examples: What each data set gives: pairs of shape `(examples, …)`.
         """
-        values, there = {}, {}
+        own = [
+            parts_of(name, pair)
+            for name, pair in zip(self._datasets, examples, strict=True)
+        ]
+        for parts, masks in zip(own, self._ones.values(), strict=True):
+            size = tf.shape(next(iter(parts.values())))[0]
+            for part, spec in masks.items():
+                parts[part] = tf.ones([size, *spec.shape], spec.dtype)
+        stores = []
         for part, has in zip(self.layout.parts, self.layout.has, strict=True):
-            there[part] = tf.gather(has, sets)
-            slot_of = self._slot_of[part]
-            used = sorted(set(slot_of) - {_NO_SLOT})
-            if has.all() and len(used) == 1:
-                values[part] = slots[used[0]]
-                continue
-            value = tf.zeros_like(slots[used[0]])
-            for slot in used:
-                mine = tf.gather(np.equal(slot_of, slot), sets)
-                mine = tf.reshape(mine, [-1] + [1] * (value.shape.rank - 1))
-                value = tf.where(mine, slots[slot], value)
-            values[part] = value
-        return self.layout.example(values, there)
+            given = [parts[part] for parts in own if part in parts]
+            stores.append(_end_to_end(given, blank=not has.all()))
+        sets, sizes = plan
+        # The n-th example of a data set in the batch is the n-th that it gives.
+        order = tf.argsort(sets, stable=True)
+        rows = tf.cast(tf.math.invert_permutation(order), sizes.dtype)
+        return _batch(self.layout, stores, sets, rows, sizes)
 
 
-def _slots(layout):
-    """Places for the parts of one example, few, since data sets share them.
+def _end_to_end(given, blank):
+    """The examples of one part, and one row of zeros if there is to be one."""
+    if blank:
+        given = [*given, tf.zeros([1, *given[0].shape[1:]], given[0].dtype)]
+    return tf.concat(given, axis=0)
 
-    Returns:
-        The specs of the slots, and for each part its slot in every data set.
+
+def _batch(layout, stores, sets, rows, sizes):
+    """A batch of examples in the structure of the mixture.
+
+    Args:
+        layout: The `Layout`.
+        stores: For every part, the examples of the data sets that have it end to end,
+            then one row of zeros if some lack it.
+        sets: Which data set an example of the batch is of, `(batch,)`.
+        rows: Where it is in all data sets end to end, `(batch,)`, of dtype int64.
+        sizes: Number of examples that each data set has there, `(num_sets,)`, int64.
     """
-    slots: list[tf.TensorSpec] = []
-    slot_of = {part: [_NO_SLOT] * layout.has.shape[1] for part in layout.parts}
-    for index in range(layout.has.shape[1]):
-        free = list(range(len(slots)))
-        for part, has in zip(layout.parts, layout.has, strict=True):
-            if not has[index]:
-                continue
-            spec = layout.specs[part]
-            fits = [slot for slot in free if slots[slot].is_compatible_with(spec)]
-            if not fits:
-                fits = [len(slots)]
-                slots.append(tf.TensorSpec(spec.shape, spec.dtype))
-                free += fits
-            free.remove(fits[0])
-            slot_of[part][index] = fits[0]
-    return slots, slot_of
+    parts, there = layout.parts, {}
+    places = [rows] * len(parts)
+    partial = [index for index, has in enumerate(layout.has) if not has.all()]
+    if partial:
+        has, none = layout.has[partial], np.int64(0)
+        present = tf.gather(has, sets, axis=1)
+        # How far an example is further up in the store of a part than among all.
+        shifts = tf.cumsum(tf.where(has, none, sizes), axis=1)
+        blank = tf.reduce_sum(tf.where(has, sizes, none), axis=1, keepdims=True)
+        found = tf.where(present, rows - tf.gather(shifts, sets, axis=1), blank)
+        for index, place, is_there in zip(
+            partial, tf.unstack(found), tf.unstack(present), strict=True
+        ):
+            places[index], there[parts[index]] = place, is_there
+    gathered = map(tf.gather, stores, places)
+    return layout.example(dict(zip(parts, gathered, strict=True)), there)
 
 
 def _streamed(data):

@@ -20,8 +20,8 @@ class OrderedThresholds(keras.layers.Layer):
     never increase with `k`, during training too.
 
     They start 2 apart and around 0, so that every class is the most probable one for
-    some scores. Of three classes the middle one never is while the step is below 2 ln 2,
-    and fine-tuning has rates that hardly move the thresholds.
+    some scores. Of three classes the middle one never is while the step is below
+    2 ln 2, and fine-tuning has rates that hardly move the thresholds.
 
     Args:
         num_thresholds: Integer, number of classes minus one.
