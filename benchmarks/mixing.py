@@ -72,7 +72,9 @@ def stream(path: pathlib.Path, x: np.ndarray, y: dict) -> tf.data.Dataset:
         labels = {k: columns[k] > 0 if k in masks else columns[k] for k in y}
         return columns["x"], labels
 
-    dataset = tf.data.TFRecordDataset(str(path)).map(parsed_example)
+    dataset = tf.data.TFRecordDataset(str(path)).map(
+        parsed_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     return dataset.apply(tf.data.experimental.assert_cardinality(len(x)))
 
 
