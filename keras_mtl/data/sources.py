@@ -11,6 +11,8 @@ from keras_mtl.data.layout import Layout, parts_of, with_masks
 from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled
 from keras_mtl.data.plan import Plan
 
+_READ = 32  # examples of a stream at a time; what an epoch does not need is lost
+
 
 class Arrays:
     """Data sets in memory: a batch is one gather per part of an example.
@@ -42,13 +44,13 @@ class Arrays:
                     own[name][part] = tf.ones([size, *spec.shape], spec.dtype)
                     specs[name][part] = spec
             self.layout = Layout.of(specs, presence)
-            self._stores = [
-                _end_to_end(
-                    [parts[part] for parts in own.values() if part in parts],
-                    blank=not has.all(),
-                )
-                for part, has in zip(self.layout.parts, self.layout.has, strict=True)
-            ]
+            self._stores = [self._stored(part, own) for part in self.layout.parts]
+
+    def _stored(self, part, own):
+        given = [parts[part] for parts in own.values() if part in parts]
+        if len(given) < len(own):
+            given.append(tf.zeros([1, *given[0].shape[1:]], given[0].dtype))
+        return tf.concat(given, axis=0)
 
     def batches(
         self, plan: Plan, epoch: Callable[[], int], first_step: int
@@ -72,8 +74,23 @@ class Arrays:
         return per_iterator(rows, plan.steps - first_step, self._gathered)
 
     def _gathered(self, rows):
-        sets = tf.searchsorted(np.cumsum(self.sizes), rows, side="right")
-        return _batch(self.layout, self._stores, sets, rows, np.asarray(self.sizes))
+        parts, there = self.layout.parts, {}
+        places = [rows] * len(parts)
+        partial = [i for i, has in enumerate(self.layout.has) if not has.all()]
+        if partial:
+            has, sizes = self.layout.has[partial], np.asarray(self.sizes)
+            # How far a row is further up in the store of a part than among all.
+            shifts = np.cumsum(np.where(has, 0, sizes), axis=1)
+            blank = (has * sizes).sum(axis=1, keepdims=True)
+            sets = tf.searchsorted(np.cumsum(sizes), rows, side="right")
+            present = tf.gather(has, sets, axis=1)
+            found = tf.where(present, rows - tf.gather(shifts, sets, axis=1), blank)
+            for index, place, is_there in zip(
+                partial, tf.unstack(found), tf.unstack(present), strict=True
+            ):
+                places[index], there[parts[index]] = place, is_there
+        values = map(tf.gather, self._stores, places)
+        return self.layout.example(dict(zip(parts, values, strict=True)), there)
 
 
 class Streams:
@@ -120,7 +137,7 @@ class Streams:
             for index, dataset in enumerate(self._datasets.values()):
                 passes = shuffled(dataset, self._buffer_size, seeds[index]).repeat()
                 # As many examples as each batch has of this data set, often none.
-                parts.append(passes.batch(plan.batch_size).rebatch(counts[:, index]))
+                parts.append(passes.batch(_READ).rebatch(counts[:, index]))
             return tf.data.Dataset.zip(tuple(parts)).skip(first_step)
 
         return per_iterator(parts_of_batches, plan.steps - first_step, self._joined)
@@ -141,51 +158,22 @@ class Streams:
             size = tf.shape(next(iter(parts.values())))[0]
             for part, spec in masks.items():
                 parts[part] = tf.ones([size, *spec.shape], spec.dtype)
-        stores = []
-        for part, has in zip(self.layout.parts, self.layout.has, strict=True):
-            given = [parts[part] for parts in own if part in parts]
-            stores.append(_end_to_end(given, blank=not has.all()))
-        sets, sizes = plan
+        sets, counts = plan
         # The n-th example of a data set in the batch is the n-th that it gives.
-        order = tf.argsort(sets, stable=True)
-        rows = tf.cast(tf.math.invert_permutation(order), sizes.dtype)
-        return _batch(self.layout, stores, sets, rows, sizes)
-
-
-def _end_to_end(given, blank):
-    """The examples of one part, and one row of zeros if there is to be one."""
-    if blank:
-        given = [*given, tf.zeros([1, *given[0].shape[1:]], given[0].dtype)]
-    return tf.concat(given, axis=0)
-
-
-def _batch(layout, stores, sets, rows, sizes):
-    """A batch of examples in the structure of the mixture.
-
-    Args:
-        layout: The `Layout`.
-        stores: For every part, the examples of the data sets that have it end to end,
-            then one row of zeros if some lack it.
-        sets: Which data set an example of the batch is of, `(batch,)`.
-        rows: Where it is in all data sets end to end, `(batch,)`, of dtype int64.
-        sizes: Number of examples that each data set has there, `(num_sets,)`, int64.
-    """
-    parts, there = layout.parts, {}
-    places = [rows] * len(parts)
-    partial = [index for index, has in enumerate(layout.has) if not has.all()]
-    if partial:
-        has, none = layout.has[partial], np.int64(0)
-        present = tf.gather(has, sets, axis=1)
-        # How far an example is further up in the store of a part than among all.
-        shifts = tf.cumsum(tf.where(has, none, sizes), axis=1)
-        blank = tf.reduce_sum(tf.where(has, sizes, none), axis=1, keepdims=True)
-        found = tf.where(present, rows - tf.gather(shifts, sets, axis=1), blank)
-        for index, place, is_there in zip(
-            partial, tf.unstack(found), tf.unstack(present), strict=True
-        ):
-            places[index], there[parts[index]] = place, is_there
-    gathered = map(tf.gather, stores, places)
-    return layout.example(dict(zip(parts, gathered, strict=True)), there)
+        places = tf.split(tf.argsort(sets, stable=True), counts, num=len(own))
+        values, there = {}, {}
+        for part, has in zip(self.layout.parts, self.layout.has, strict=True):
+            owners, spec = np.flatnonzero(has), self.layout.specs[part]
+            rows = [places[index] for index in owners]
+            given = [own[index][part] for index in owners]
+            if not has.all():
+                there[part] = tf.gather(has, sets)
+                lacking = tf.where(~there[part])[:, 0]
+                rows.append(tf.cast(lacking, tf.int32))
+                given.append(tf.zeros([tf.size(lacking), *spec.shape], spec.dtype))
+            value = tf.dynamic_stitch(rows, given)
+            values[part] = tf.ensure_shape(value, [*sets.shape, *spec.shape])
+        return self.layout.example(values, there)
 
 
 def _streamed(data):

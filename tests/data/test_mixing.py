@@ -113,6 +113,7 @@ def test_any_batch_of_any_epoch_is_there_again(source, batch):
         one.on_epoch_begin(epoch)
         following.append(read(one.dataset))
         one.on_epoch_end(epoch)
+    assert one.dataset.element_spec == mix(three(), 4).dataset.element_spec
     keras.utils.set_random_seed(1)  # does not matter
     for epoch in (2, 0):
         assert_same(read(other.epoch_batches(epoch)), following[epoch])
