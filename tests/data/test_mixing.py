@@ -225,18 +225,20 @@ def regression(names=tuple(SIZES), **compile_arguments):
     return model
 
 
-def trained(strategy):
+def trained(strategy, buffer_size):
     with strategy.scope():
         model = regression(balancer="cagrad")
-        mixture = mix(sets_of_points(), 9, rates="uniform", stop=4, seed=2)
+        options = {"rates": "uniform", "stop": 4, "seed": 2}
+        mixture = mix(sets_of_points(), 9, buffer_size=buffer_size, **options)
     history = model.fit(mixture.dataset, epochs=3, callbacks=[mixture], verbose=0)
     assert mixture.epoch == 2
     return model.get_weights(), history.history
 
 
-def test_two_replicas_are_one(float64, two_replicas):
-    one, logs = trained(tf.distribute.get_strategy())
-    two, other_logs = trained(two_replicas)
+@pytest.mark.parametrize("buffer_size", [None, 4])
+def test_two_replicas_are_one(float64, two_replicas, buffer_size):
+    one, logs = trained(tf.distribute.get_strategy(), buffer_size)
+    two, other_logs = trained(two_replicas, buffer_size)
     for weight, other in zip(one, two, strict=True):
         np.testing.assert_allclose(other, weight, rtol=0, atol=1e-12)
     assert logs.keys() == other_logs.keys() >= {"a_loss", "b_loss", "c_loss"}
