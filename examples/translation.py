@@ -28,6 +28,7 @@ has not run at all):
     python examples/translation.py --smoke         a few steps: does it run?
 """
 
+import collections
 import os
 import pathlib
 import sys
@@ -63,17 +64,18 @@ METRICS = {
     for language in LANGUAGES
     for score, name in (("bleu", "BLEU"), ("chrf", "chrF"))
 } | {"application accuracy": "application accuracy"}
-METRICS_OF = {"german": [], "french": [], "application": ["accuracy"]}
-VOCABULARY, LENGTH = 1000, 48  # word pieces; those of a message, the end included
+CHARACTERS = 80  # of the longest English messages in use
+VOCABULARY, LENGTH = 2000, 40  # word pieces; those of a message, the end included
 SPECIAL = PAD, START, END = 0, 2, 3  # as `compute_sentence_piece_proto` has them
-WIDTH, HEADS, DROPOUT = 128, 4, 0.2
-ENCODER_UNITS, DECODER_UNITS = (256, 256), (256,)  # an entry per block
-BATCH_SIZE = 32
-LEARNING_RATE = 1e-3
-EPOCHS, PATIENCE = 25, 4
+WIDTH, HEADS, DROPOUT, SMOOTHING = 128, 4, 0.1, 0.1
+ENCODER_UNITS, DECODER_UNITS = (512,), (512,)  # an entry per block
+TOKENS = 256  # of a batch and a language, with padding
+BORDERS = (4, 6, 8, 12, 16, 24, 32, LENGTH)  # lengths that messages are padded to
+LEARNING_RATE, WARM_UP = 2e-3, 0.1  # the highest; share of the steps before it
+EPOCHS = 10
 # Name of the row: architecture and what `compile` is given.
 ROWS = {"hard sharing": ("hard", {}), "single-task": ("single", {})}
-SMOKE_ROWS = ("hard sharing",)
+SMOKE_ROWS, SMOKE_VOCABULARY = ("hard sharing",), 500  # its messages have no more
 
 
 def make_tasks(names):
@@ -88,14 +90,17 @@ def make_tasks(names):
             length_penalty=0.6,
             dropout=DROPOUT,
         )
-        return {"head": head, "missing": PAD}
+        loss = mtl.heads.SmoothedCrossentropy(SMOOTHING)
+        return {"head": head, "missing": PAD, "loss": loss}
 
     tasks = {
         "german": language(),
         "french": language(),
-        "application": {"head": mtl.heads.Classification(len(APPLICATIONS))},
+        "application": {
+            "head": mtl.heads.Classification(len(APPLICATIONS), dropout=DROPOUT)
+        },
     }
-    return [mtl.Task(name, metrics=METRICS_OF[name], **tasks[name]) for name in names]
+    return [mtl.Task(name, metrics=["accuracy"], **tasks[name]) for name in names]
 
 
 def make_backbone():
@@ -113,12 +118,17 @@ def make_backbone():
     return keras.Model(source, {"sequence": x}, name="encoder")
 
 
-def load_data(data_dir):
-    """The splits as dicts: texts in the form NFKC, their pieces, the applications."""
+def load_data(data_dir, vocabulary_size):
+    """The splits as dicts: texts in the form NFKC, their pieces, the applications.
+
+    Without long messages.
+    """
     names = ("english", *LANGUAGES)
     splits = {}
     for split in ("train", "validation", "test"):
         columns = load("message_catalogues", split, data_dir)
+        short = [len(text) <= CHARACTERS for text in columns["english"]]
+        columns = {name: values[short] for name, values in columns.items()}
         for name in names:
             texts = [unicodedata.normalize("NFKC", text) for text in columns[name]]
             columns[name] = np.array(texts, object)
@@ -126,7 +136,7 @@ def load_data(data_dir):
     words = np.concatenate([splits["train"][name] for name in names]).tolist()
     proto = keras_hub.tokenizers.compute_sentence_piece_proto(
         tf.data.Dataset.from_tensor_slices([text for text in words if text]),
-        vocabulary_size=VOCABULARY,
+        vocabulary_size=vocabulary_size,
     )
     tokenizer = keras_hub.tokenizers.SentencePieceTokenizer(proto)
     for columns in splits.values():
@@ -169,8 +179,8 @@ def batches(columns, tasks, seed=None):
         return inputs if len(inputs) > 1 else source, labels
 
     data = data.map(lambda *rows: tf.nest.map_structure(cut, rows))
-    borders = [6, 12, 24]
-    sizes = [BATCH_SIZE] * (len(borders) + 1)
+    borders = [border + 1 for border in BORDERS[:-1]]
+    sizes = [TOKENS // border for border in BORDERS]
     data = data.bucket_by_sequence_length(length, borders, sizes)
     return data.map(with_tokens).prefetch(4)
 
@@ -178,15 +188,18 @@ def batches(columns, tasks, seed=None):
 def scores(model, columns, tokenizer):
     """BLEU, chrF, accuracy and a report of classes, of the tasks that there are."""
     source = columns["pieces"]["english"]
+    order = np.argsort(np.sum(source != PAD, axis=1))
+    found = {}
+    # Messages of about one length together: no search outlasts them.
+    source = source[order]
     source = {"source": source} if isinstance(model.input, dict) else source
     served = model.predict_tasks(source, batch_size=128, verbose=0)
-    found = {}
     for language in set(served) & set(LANGUAGES):
         texts = texts_of(served[language]["tokens"], tokenizer)
-        for name, value in translation_scores(texts, columns[language]).items():
+        for name, value in translation_scores(texts, columns[language][order]).items():
             found[f"{language} {name}"] = value
     if "application" in served:
-        labels = columns["application"]
+        labels = columns["application"][order]
         predicted = served["application"]["label"]
         found["application accuracy"] = float((predicted == labels).mean())
         found["application report"] = classification_report(
@@ -230,40 +243,41 @@ def nearest_texts(texts, known):
         text = f"  {text.casefold()}  "
         return {text[i : i + 3] for i in range(len(text) - 2)}
 
-    sets = [[trigrams(text) for text in part] for part in (texts, known)]
-    places = {t: i for i, t in enumerate(sorted(set().union(*sets[0], *sets[1])))}
-    tables = []
-    for part in sets:
-        table = np.zeros((len(part), len(places)), np.float32)
-        for row, one in enumerate(part):
-            table[row, [places[trigram] for trigram in one]] = 1
-        tables.append(table)
-    common = tables[0] @ tables[1].T
-    either = tables[0].sum(1)[:, None] + tables[1].sum(1) - common
-    return (common / either).argmax(axis=1)
+    found = [trigrams(text) for text in known]
+    sizes = np.array([len(one) for one in found])
+    places = collections.defaultdict(list)
+    for place, trigram in ((i, t) for i, one in enumerate(found) for t in one):
+        places[trigram].append(place)
+    nearest = []
+    for one in map(trigrams, texts):
+        hits = [place for trigram in one for place in places.get(trigram, ())]
+        common = np.bincount(hits, minlength=len(known))
+        nearest.append(np.argmax(common / (len(one) + sizes - common)))
+    return np.array(nearest)
 
 
 def train(architecture, methods, tasks, data, seed, arguments, bar):
     """Test scores of the epoch that is best on validation, and the costs."""
     splits, tokenizer = data
     keras.utils.set_random_seed(seed)
-    model = mtl.build_model(make_backbone(), make_tasks(tasks))
-    model.compile(keras.optimizers.Adam(LEARNING_RATE), **methods)
+    training = batches(splits["train"], tasks, seed)
     validation = batches(splits["validation"], tasks)
+    steps = arguments.epochs * sum(1 for _ in training)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        round(steps * (1 - WARM_UP)),
+        warmup_target=LEARNING_RATE,
+        warmup_steps=round(steps * WARM_UP),
+    )
+    model = mtl.build_model(make_backbone(), make_tasks(tasks))
+    model.compile(keras.optimizers.Adam(rate, beta_2=0.98), **methods)
 
     def score(model):
         logs = model.evaluate(validation, verbose=0, return_dict=True)
-        # Not the loss of the classifier, which soon grows while it gets better.
-        logs["application_loss"] = -logs.get("application_accuracy", 0.0)
-        return -np.mean([logs[f"{task}_loss"] for task in tasks])
+        return np.mean([logs[f"{task}_accuracy"] for task in tasks])
 
-    best = BestEpoch(score, PATIENCE, bar)
-    model.fit(
-        batches(splits["train"], tasks, seed),
-        epochs=arguments.epochs,
-        callbacks=[best],
-        verbose=0,
-    )
+    best = BestEpoch(score, arguments.epochs, bar)
+    model.fit(training, epochs=arguments.epochs, callbacks=[best], verbose=0)
     numbers = {"parameters": model.count_params(), "epoch": best.epoch}
     return scores(model, splits["test"], tokenizer) | numbers
 
@@ -293,7 +307,9 @@ def main():
     runs = pathlib.Path(arguments.runs)
     settings = {"epochs": arguments.epochs, "smoke": arguments.smoke}
     results = Results(runs / "results.json", settings)
-    data = load_data(prepare("message_catalogues", runs, arguments.smoke))
+    vocabulary_size = SMOKE_VOCABULARY if arguments.smoke else VOCABULARY
+    data_dir = prepare("message_catalogues", runs, arguments.smoke)
+    data = load_data(data_dir, vocabulary_size)
 
     def run(architecture, methods, tasks, seed, bar):
         return train(architecture, methods, tasks, data, seed, arguments, bar)

