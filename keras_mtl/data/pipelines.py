@@ -255,10 +255,10 @@ def _pipeline(
         size = cardinality(data)
 
         def batches_of_pass(number):
-            own = tf.random.stateless_uniform(
+            of_pass = tf.random.stateless_uniform(
                 [], _seeds(seed, number), None, None, tf.int64, alg="philox"
             )
-            elements = shuffled(data, buffer_size, own)
+            elements = shuffled(data, min(buffer_size, size), of_pass)
             return elements.batch(batch_size, drop_remainder)
 
     sizes = [size]

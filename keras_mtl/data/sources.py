@@ -11,7 +11,7 @@ from keras_mtl.data.layout import Layout, parts_of, with_masks
 from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled
 from keras_mtl.data.plan import Plan
 
-_READ = 32  # examples of a stream at a time; what an epoch does not need is lost
+_READ = 32  # examples of a stream at a time
 
 
 class Arrays:
@@ -107,7 +107,7 @@ class Streams:
     """
 
     def __init__(self, datasets: dict[str, Any], presence: bool, buffer_size: int):
-        datasets = {name: _streamed(data) for name, data in datasets.items()}
+        datasets = {n: _named(n, _streamed, data) for n, data in datasets.items()}
         self.sizes = [_named(name, cardinality, d) for name, d in datasets.items()]
         specs = {n: parts_of(n, d.element_spec) for n, d in datasets.items()}
         self._ones = with_masks(specs)
@@ -121,26 +121,45 @@ class Streams:
         self, plan: Plan, epoch: Callable[[], int], first_step: int
     ) -> tf.data.Dataset:
         """The batches of an epoch from a step on; see `Arrays.batches`."""
-        num_sets = len(self.sizes)
+        steps, num_sets = plan.steps, len(self.sizes)
 
         def read():
             current = epoch()
-            counts, seeds = plan.counts(current), plan.seeds(current)
-            return plan.sets(current).astype("int64"), counts, seeds
+            sets = plan.sets(current).astype("int64")
+            places = sets + num_sets * np.arange(steps)[:, None]
+            counts = np.bincount(places.ravel(), minlength=steps * num_sets)
+            counts = counts.reshape(steps, num_sets)
+            starts = self._starts(current, counts.sum(axis=0))
+            return sets, counts, starts, plan.seeds(current)
 
         def parts_of_batches():
-            sets, counts, seeds = tf.numpy_function(read, [], [tf.int64] * 3)
-            sets = tf.ensure_shape(sets, [plan.steps, plan.batch_size])
-            counts = tf.ensure_shape(counts, [plan.steps, num_sets])
+            sets, counts, starts, seeds = tf.numpy_function(read, [], [tf.int64] * 4)
+            sets = tf.ensure_shape(sets, [steps, plan.batch_size])
+            counts = tf.ensure_shape(counts, [steps, num_sets])
+            starts = tf.ensure_shape(starts, [num_sets])
             seeds = tf.ensure_shape(seeds, [num_sets])
             parts = [tf.data.Dataset.from_tensor_slices((sets, counts))]
             for index, dataset in enumerate(self._datasets.values()):
-                passes = shuffled(dataset, self._buffer_size, seeds[index]).repeat()
+                start, needed = starts[index], counts[:, index]
+                turned = dataset.skip(start).concatenate(dataset.take(start))
+                buffer = min(self._buffer_size, self.sizes[index])
+                passes = shuffled(turned, buffer, seeds[index]).repeat()
                 # As many examples as each batch has of this data set, often none.
-                parts.append(passes.batch(_READ).rebatch(counts[:, index]))
+                own = passes.take(tf.reduce_sum(needed)).batch(_READ).rebatch(needed)
+                parts.append(own)
             return tf.data.Dataset.zip(tuple(parts)).skip(first_step)
 
-        return per_iterator(parts_of_batches, plan.steps - first_step, self._joined)
+        return per_iterator(parts_of_batches, steps - first_step, self._joined)
+
+    def _starts(self, epoch, needed):
+        """Where each data set is entered, `(num_sets,)`.
+
+        If an epoch takes only a part of it, the next one goes on about where that
+        ended; from the beginning again, no epoch would ever see the rest.
+        """
+        sizes = np.asarray(self.sizes)
+        whole = needed + self._buffer_size >= sizes
+        return np.where(whole, 0, epoch * needed % sizes)
 
     def _joined(self, plan, *examples):
         """A batch in the structure of the mixture.
@@ -179,7 +198,9 @@ class Streams:
 def _streamed(data):
     if isinstance(data, tf.data.Dataset):
         return data
-    return tf.data.Dataset.from_tensor_slices(data)
+    arrays = in_memory(data)
+    length(arrays)
+    return tf.data.Dataset.from_tensor_slices(arrays)
 
 
 def _row_specs(parts):
