@@ -6,7 +6,7 @@ COVERAGE ?= --cov --cov-report=term
 RECIPES := census_income womens_clothing reviews movielens river_flow scenes digits_sharing \
 	continual_digits molecule_ace multi_mnist translation brown intents assistant opinion_monitor \
 	questions
-BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing profile_step
+BENCHMARKS := step_time method_time toy_steps experts trace_time missing_labels mixing profile_step kernels
 
 .PHONY: venv demo test lint smoke smoke-cli smoke-others clean
 

@@ -8,6 +8,8 @@ See `README.md` beside this file for what is measured and how to read it.
 
 import argparse
 import os
+import pathlib
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -19,7 +21,9 @@ from tqdm import tqdm
 from keras_mtl.data import EpochOrder, TaskMixture, mix
 
 WIDTH, BATCH_SIZE = 64, 256
-BUFFER = 1000
+SHAPE = (64, 64)  # of a picture
+BUFFER = 100
+MIXED = {"rates": 2.0, "stop": "first"}
 GOAL = 0.95
 
 
@@ -42,12 +46,59 @@ def pre_mixed(mixture: TaskMixture) -> tuple:
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
-def time_of_epoch(dataset: tf.data.Dataset) -> float:
-    """CPU seconds of one pass over a dataset, its start included."""
+def records_of(values: np.ndarray, pictures: bool) -> np.ndarray:
+    """Serialised `tf.train.Example`s of the numbers, or of pictures made of them."""
+    records = []
+    for row in values:
+        if pictures:
+            # The numbers as squares of grey.
+            grey = np.clip(128 + 40 * row, 0, 255).astype("uint8").reshape(8, 8)
+            image = np.kron(grey, np.ones((8, 8), "uint8"))
+            content = tf.io.encode_jpeg(np.stack([image] * 3, axis=-1)).numpy()
+            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
+        else:
+            feature = tf.train.Feature(float_list=tf.train.FloatList(value=row))
+        label = tf.train.Feature(float_list=tf.train.FloatList(value=[1.0]))
+        features = tf.train.Features(feature={"x": feature, "task": label})
+        records.append(tf.train.Example(features=features).SerializeToString())
+    return np.array(records, object)
+
+
+def stream(path: pathlib.Path, records: np.ndarray, pictures: bool) -> tf.data.Dataset:
+    """Writes a TFRecord file; gives the pipeline that reads and decodes it."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+    features = {
+        "x": tf.io.FixedLenFeature([], tf.string)
+        if pictures
+        else tf.io.FixedLenFeature([WIDTH], tf.float32),
+        "task": tf.io.FixedLenFeature([], tf.float32),
+    }
+
+    def decoded(record):
+        columns = tf.io.parse_single_example(record, features)
+        x = columns["x"]
+        if pictures:
+            x = tf.cast(tf.io.decode_jpeg(x, 3), tf.float32) / 255
+            x = tf.ensure_shape(x, (*SHAPE, 3))
+        return x, {"task": columns["task"]}
+
+    dataset = tf.data.TFRecordDataset(str(path)).map(
+        decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(records)))
+
+
+def time_of_epoch(dataset: tf.data.Dataset) -> tuple[float, float]:
+    """CPU seconds up to the first batch of a pass, and from there to its end."""
     start = time.process_time()
-    for _ in dataset:
+    batches = iter(dataset)
+    next(batches)
+    first = time.process_time()
+    for _ in batches:
         pass
-    return time.process_time() - start
+    return first - start, time.process_time() - first
 
 
 def resident() -> float:
@@ -57,8 +108,8 @@ def resident() -> float:
 
 
 def measured(makers: dict[str, Callable], turns: int, progress: tqdm) -> dict:
-    """CPU seconds by name, one per turn; they take turns, there and back."""
-    found: dict[str, list[float]] = {name: [] for name in makers}
+    """CPU seconds by name, `(turns, 2)`; they take turns, there and back."""
+    found: dict[str, list] = {name: [] for name in makers}
     for name in makers:
         time_of_epoch(makers[name]())
     for turn in range(turns):
@@ -68,36 +119,52 @@ def measured(makers: dict[str, Callable], turns: int, progress: tqdm) -> dict:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def compare(case: str, one_label: bool, buffer: int | None, options, progress) -> str:
-    """One row of the table; with a buffer all data are streams of examples."""
-    sets = datasets(options.sets, options.rows, one_label)
-    if buffer is not None:
-        slices = tf.data.Dataset.from_tensor_slices
-        sets = {name: slices(parts) for name, parts in sets.items()}
-    mixture = mix(sets, BATCH_SIZE, rates=2.0, stop="first", buffer_size=buffer)
+def in_memory(one_label: bool, options: argparse.Namespace) -> tuple:
+    """A mixture, its batches in order, and shuffled, from arrays."""
+    mixture = mix(datasets(options.sets, options.rows, one_label), BATCH_SIZE, **MIXED)
     arrays = pre_mixed(mixture)
-    examples = tf.data.Dataset.from_tensor_slices(arrays)
-    order = EpochOrder()
-    if buffer is None:
-        shuffled = order.batches(arrays, BATCH_SIZE)
-    else:
-        shuffled = order.batches(examples, BATCH_SIZE, buffer_size=buffer)
-    slices = examples.batch(BATCH_SIZE)
-    seconds = measured(
-        {
-            "mixture": lambda: mixture.dataset,
-            "slices": lambda: slices,
-            "shuffled": lambda: shuffled,
-        },
-        options.turns,
-        progress,
-    )
-    cells = [case, f"{1e3 * np.median(seconds['mixture']) / len(slices):.3f}"]
-    for name in ("slices", "shuffled"):
-        ratios = seconds[name] / seconds["mixture"]
+    in_order = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH_SIZE)
+    return mixture, in_order, EpochOrder().batches(arrays, BATCH_SIZE)
+
+
+def from_files(pictures: bool, options: argparse.Namespace, folder: str) -> tuple:
+    """A mixture, its batches in order, and shuffled, from TFRecord files."""
+    rows = options.rows // 2 if pictures else options.rows
+    sets = datasets(options.sets, rows, one_label=True)
+    records = {name: records_of(x, pictures) for name, (x, _) in sets.items()}
+    order = {name: (found, sets[name][1]) for name, found in records.items()}
+    mixed, _ = pre_mixed(mix(order, BATCH_SIZE, buffer_size=BUFFER, **MIXED))
+    files = pathlib.Path(folder)
+    streams = {
+        name: stream(files / f"{name}.tfrecord", found, pictures)
+        for name, found in records.items()
+    }
+    mixture = mix(streams, BATCH_SIZE, buffer_size=BUFFER, **MIXED)
+    one = stream(files / "mixed.tfrecord", mixed, pictures)
+    # The mixture holds so many examples, too.
+    held = BUFFER * options.sets
+    shuffled = EpochOrder().batches(one, BATCH_SIZE, buffer_size=held)
+    return mixture, one.batch(BATCH_SIZE), shuffled
+
+
+def row_of(case: str, pipelines: tuple, options, progress) -> str:
+    """One row of the table."""
+    mixture, in_order, shuffled = pipelines
+    makers = {
+        "mixture": lambda: mixture.dataset,
+        "in order": lambda: in_order,
+        "shuffled": lambda: shuffled,
+    }
+    seconds = measured(makers, options.turns, progress)
+    rest = np.median(seconds["mixture"][:, 1])
+    cells = [case, f"{1e3 * rest / (mixture.steps_per_epoch - 1):.3f}"]
+    for name in ("in order", "shuffled"):
+        ratios = seconds[name][:, 1] / seconds["mixture"][:, 1]
         low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
         verdict = "yes" if middle >= GOAL else "no"
         cells.append(f"{middle:.2f} ({low:.2f}–{high:.2f}), {verdict}")
+    starts = [np.median(found[:, 0]) for found in seconds.values()]
+    cells.append(" / ".join(f"{1e3 * start:.0f}" for start in starts))
     return "| " + " | ".join(cells) + " |"
 
 
@@ -129,22 +196,23 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
-    cases = [
-        ("one label key", True, None),
-        ("a label key each", False, None),
-        ("one label key, streams", True, BUFFER),
-        ("a label key each, streams", False, BUFFER),
-    ]
-    steps = len(cases) * 3 * options.turns + options.epochs
-    with tqdm(total=steps) as progress:
-        rows = [compare(*case, options, progress) for case in cases]
+    steps = 4 * 3 * options.turns + options.epochs
+    with tqdm(total=steps) as progress, tempfile.TemporaryDirectory() as folder:
+        made = {
+            "arrays, one label key": lambda: in_memory(True, options),
+            "arrays, a label key each": lambda: in_memory(False, options),
+            "files of numbers": lambda: from_files(False, options, folder),
+            "files of pictures": lambda: from_files(True, options, folder),
+        }
+        rows = [row_of(case, make(), options, progress) for case, make in made.items()]
         held = memory(options, progress)
     print(
         f"\n{options.sets} data sets, {options.rows} examples, batches of "
         f"{BATCH_SIZE}; speed of the mixture as a share of that of the same examples "
-        f"mixed beforehand (goal: at least {GOAL}), median and quartiles\n\n"
-        "| case | mixture, ms per batch | of `from_tensor_slices` | of `EpochOrder` |\n"
-        "| :--- | ---: | ---: | ---: |"
+        f"mixed beforehand, in order and shuffled (goal: at least {GOAL}), median and "
+        "quartiles\n\n"
+        "| case | mixture, ms per batch | of in order | of shuffled | start, ms |\n"
+        "| :--- | ---: | ---: | ---: | ---: |"
     )
     print(*rows, "", held, sep="\n")
 

@@ -8,7 +8,14 @@ its question: what is asked about then can still be told without the picture, an
 answer can be guessed. Models of one modality stand beside all ways of `Fusion`, and a
 model for each task beside those for both.
 
-    python examples/questions.py                 the table, an hour on one core
+Measured with three seeds (the table is in `docs/results.md`): the answer is right in
+0.62 to 0.67 of the examples with concatenation and a gated sum, 0.77 with the latter
+where both modalities are there; in 0.37 from the picture alone, 0.14 from the question
+alone, and 0.11 is the most frequent answer. Attention is behind at this size: 0.55 and
+0.58. One network for both tasks is ahead of two (0.625 against 0.579 with
+concatenation). The topic is right in 0.92: one in ten has no question.
+
+    python examples/questions.py                 the table, half an hour on one core
     python examples/questions.py --seeds 1
     python examples/questions.py --smoke         a few steps: does it run?
 """
@@ -83,7 +90,7 @@ def ask(left, right, rng):
 
 
 def load_data(data_dir, smoke):
-    """The splits as `(inputs, labels)`, with what is lacking replaced by zeros."""
+    """The splits as `(inputs, labels)`; placeholders stand for what is lacking."""
     splits = {}
     for number, (split, size) in enumerate(SIZES.items()):
         columns = load("multi_mnist", split, data_dir)
@@ -100,7 +107,8 @@ def load_data(data_dir, smoke):
             "question_present": (lacking <= LACKING) | (lacking > 2 * LACKING),
         }
         inputs["image"][~inputs["picture_present"]] = 0
-        inputs["words"][~inputs["question_present"]] = ""
+        # One unknown word: the mean over no word at all would not be a number.
+        inputs["words"][~inputs["question_present"]] = "nothing"
         splits[split] = (inputs, {"answer": answers, "topic": topic})
     known = layers.TextVectorization(output_sequence_length=WORDS)
     known.adapt([text for templates, _ in TOPICS.values() for text in templates])

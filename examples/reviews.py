@@ -11,12 +11,11 @@ Models of one task train for as many epochs at most as those of all three.
     python examples/reviews.py --smoke                 a few steps: does it run?
 
 Measured with three seeds (the table is in `docs/results.md`): recommended is right in
-0.886 to 0.897 (weighted F1 0.883 to 0.897; always "yes" 0.810, 0.725), the department
-in 0.845 to 0.849 (0.602), the rating errs by 0.52 to 0.56 stars (0.86). Frozen, one
-model for all is as good as three with a third of the parameters; with two layers
-trained the separate models are ahead in two of three tasks, for three times the steps.
-The most probable of the five ratings is 1 or 5 there (macro-F1 0.21): in 250 steps the
-thresholds of the ordinal head hardly move apart.
+0.886 to 0.892 (weighted F1 0.883 to 0.890; always "yes" 0.810, 0.725), the department
+in 0.845 to 0.849 (0.602), the rating errs by 0.51 to 0.56 stars (0.86; macro-F1 0.40 to
+0.43). Frozen, one model for all is as good as three with a third of the parameters;
+with two layers trained the separate models are ahead in the rating, for three times the
+steps.
 """
 
 import os

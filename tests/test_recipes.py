@@ -56,6 +56,16 @@ def test_scores_of_classes_by_hand():
     assert "| accuracy |  |  | 0.500 | 6 |" in lines
 
 
+def test_reports_of_all_tasks_are_shown_and_kept(tmp_path, capsys):
+    import recipe
+
+    run = {"a report": "| of a |", "b report": "| of b |", "a accuracy": 0.5}
+    recipe.show_reports("shared", run, ("a", "b"), tmp_path)
+    text = "Classes, test split, shared, first seed:\n\na\n\n| of a |\n\nb\n\n| of b |"
+    assert (tmp_path / "reports.md").read_text().strip() == text
+    assert capsys.readouterr().out.strip() == text
+
+
 def test_codes_of_unknown_values_are_minus_one():
     import recipe
 
@@ -394,10 +404,10 @@ def test_scores_of_intents_leave_padding_out():
     assert found["intent_right"].tolist() == [True, False]
     assert found["slots"] == pytest.approx(0.8)  # two of two, and one is missed
     assert found["slots_right"].tolist() == [True, False]
-    assert "| area | 1.000 | 0.667 | 0.800 | 3 |" in found["slots_report"]
-    assert "| all slots | 1.000 | 0.667 | 0.800 | 3 |" in found["slots_report"]
-    assert "| floor | 0.000 | 0.000 | 0.000 | 0 |" in found["slots_report"]
-    assert "| accuracy |  |  | 0.500 | 2 |" in found["intent_report"]
+    assert "| area | 1.000 | 0.667 | 0.800 | 3 |" in found["slots report"]
+    assert "| all slots | 1.000 | 0.667 | 0.800 | 3 |" in found["slots report"]
+    assert "| floor | 0.000 | 0.000 | 0.000 | 0 |" in found["slots report"]
+    assert "| accuracy |  |  | 0.500 | 2 |" in found["intent report"]
 
 
 def test_stored_answers_are_each_there_once():
@@ -565,7 +575,7 @@ def test_answers_to_questions_about_digits():
         assert text in questions.TOPICS[names[topic]][0]
         assert answer == rules[names[topic]](int(a), int(b))
     assert set(topics) == set(range(len(names)))
-    assert answers.max() < questions.ANSWERS
+    assert answers.max() < len(questions.CLASSES["answer"])
     longest = max(len(text.split()) for text in texts)
     assert longest <= questions.WORDS
 

@@ -76,4 +76,6 @@ def per_iterator(
     # With counts that are read when the iterator starts (`skip`), this rewriting of the
     # graph crashes the process now and then (TensorFlow 2.21).
     options.experimental_optimization.noop_elimination = False
+    # The buffer would go on to read the next pass, which may not be needed.
+    options.experimental_optimization.shuffle_and_repeat_fusion = False
     return dataset.with_options(options)

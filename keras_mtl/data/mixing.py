@@ -54,7 +54,9 @@ def mix(
             change settle it in the first epoch; all have its length.
         seed: Integer; another seed is another order.
         buffer_size: `None` keeps the examples in memory. An integer streams them, and
-            shuffles every data set in pieces of so many examples.
+            draws the next one of a data set from a buffer of so many. An epoch that
+            takes a part of a data set only goes on about where the last one ended;
+            what is before is read and thrown away.
         presence: Whether `x` says which inputs are there. Without it, a layer that
             looks at several examples (BatchNormalization) takes the zeros for data.
 
@@ -67,7 +69,9 @@ def mix(
 
     Cost:
         In memory: the examples once more, 8 bytes per example of an epoch for the
-        order, and one gather per input, label or mask and batch.
+        order, and one gather per input, label or mask and batch. Streams: a buffer per
+        data set, which the first batch waits for, the same order, and one copy more of
+        every example.
 
     Example:
 

@@ -79,9 +79,8 @@ class EpochOrder(EpochFollower):
                 always gives its elements in the same order.
             batch_size: Number of examples of a (global) batch.
             buffer_size: `None` keeps the examples in memory, as they are, and shuffles
-                all of them. An integer streams a `tf.data.Dataset` and shuffles it in
-                pieces of so many examples; the borders of the pieces differ from epoch
-                to epoch.
+                all of them. An integer streams a `tf.data.Dataset`, and draws every
+                example from a buffer of so many, as `Dataset.shuffle` does.
             steps_per_epoch: Number of batches of an epoch, if that is not one pass over
                 the data. Epoch `e` then has the batches from `e * steps_per_epoch` on
                 of the endless row of shuffled passes.
@@ -246,14 +245,21 @@ def _pipeline(
     if buffer_size is None:
         arrays = in_memory(data)
         size = length(arrays)
-        passes = functools.partial(_shuffled_indices, size, seed)
+
+        def batches_of_pass(number):
+            rows = _permuted(tf.range(size, dtype=tf.int64), _seeds(seed, number))
+            slices = tf.data.Dataset.from_tensor_slices(rows)
+            return slices.batch(batch_size, drop_remainder)
     else:
         _positive("buffer_size", buffer_size)
         size = cardinality(data)
-        passes = functools.partial(_pass_in_pieces, data, buffer_size, seed)
 
-    def batches_of_pass(number):
-        return passes(number).batch(batch_size, drop_remainder)
+        def batches_of_pass(number):
+            of_pass = tf.random.stateless_uniform(
+                [], _seeds(seed, number), None, None, tf.int64, alg="philox"
+            )
+            elements = shuffled(data, min(buffer_size, size), of_pass)
+            return elements.batch(batch_size, drop_remainder)
 
     sizes = [size]
     if groups is not None:
@@ -327,41 +333,21 @@ def _grouped_batches(groups, parts, seed, number):
     return batches.map(lambda part: rows[part[0] : part[1]])
 
 
-def _shuffled_indices(size, seed, number):
-    """Dataset of the numbers below `size` in the order of pass `number`."""
-    rows = tf.range(size, dtype=tf.int64)
-    return tf.data.Dataset.from_tensor_slices(_permuted(rows, _seeds(seed, number)))
-
-
-def _pass_in_pieces(dataset, buffer_size, seed, number):
-    """Dataset of the elements in the order of pass `number`."""
-    return shuffled_pieces(dataset, buffer_size, _seeds(seed, number))
-
-
-def shuffled_pieces(
-    dataset: tf.data.Dataset, buffer_size: int, seeds: Tensor
+def shuffled(
+    dataset: tf.data.Dataset, buffer_size: int, seed: Tensor
 ) -> tf.data.Dataset:
-    """The elements, rotated, then shuffled inside pieces.
+    """The elements, each drawn from a buffer, in an order that `seed` alone settles.
+
+    For functions that become part of a pipeline, since it sets the seed of their graph.
 
     Args:
         dataset: Dataset that always gives its elements in the same order.
-        buffer_size: Number of elements of a piece.
-        seeds: Two integers, on which alone the order depends.
+        buffer_size: Number of elements of which the next one is drawn.
+        seed: Scalar of dtype int64.
     """
-    rotation = tf.random.stateless_uniform(
-        [], seeds, maxval=buffer_size, dtype=tf.int64, alg="philox"
-    )
-    rotated = dataset.skip(rotation).concatenate(dataset.take(rotation))
-
-    def shuffled(piece_number, piece):
-        size = tf.shape(tf.nest.flatten(piece)[0], out_type=tf.int64)[0]
-        fold = tf.random.experimental.stateless_fold_in(seeds, piece_number + 1)
-        rows = _permuted(tf.range(size), fold)
-        return tf.data.Dataset.from_tensor_slices(
-            tf.nest.map_structure(lambda a: tf.gather(a, rows), piece)
-        )
-
-    return rotated.batch(buffer_size).enumerate().flat_map(shuffled)
+    # That of the graph would be the one that the program gave `tf.random.set_seed`.
+    tf.random.set_seed(1)
+    return dataset.shuffle(buffer_size, seed=seed)
 
 
 def _seeds(seed, number):

@@ -108,6 +108,10 @@ class Plan:
         rows[np.argsort(sets, kind="stable")] = np.concatenate(parts)
         return rows.reshape(-1, self.batch_size)
 
+    def seeds(self, epoch: int) -> np.ndarray:
+        """A seed for the order of every data set in an epoch, `(num_sets,)`."""
+        return self._random(epoch, _SHUFFLE, 1).integers(2**63, size=len(self.sizes))
+
     def _examples(self, epoch, index, count):
         """The first examples of a data set in an epoch: pass after pass, shuffled."""
         size = self.sizes[index]

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from keras_mtl.data.following import per_iterator
 from keras_mtl.data.layout import Layout, parts_of, with_masks
-from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled_pieces
+from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled
 from keras_mtl.data.plan import Plan
 
-_NO_SLOT = -1  # of a part that a data set lacks
+_READ = 32  # examples of a stream at a time
 
 
 class Arrays:
@@ -44,21 +44,13 @@ class Arrays:
                     own[name][part] = tf.ones([size, *spec.shape], spec.dtype)
                     specs[name][part] = spec
             self.layout = Layout.of(specs, presence)
-            self._store = [self._stored(part, own) for part in self.layout.parts]
-        sizes = np.asarray(self.sizes)
-        self._ends = np.cumsum(sizes)
-        self._partial = [i for i, has in enumerate(self.layout.has) if not has.all()]
-        has = self.layout.has[self._partial]
-        # How far a row is further up in the store of a part than among all examples.
-        self._shifts = np.where(has, np.cumsum(np.where(has, 0, sizes), axis=1), -1)
-        self._blank = (has * sizes).sum(axis=1)
+            self._stores = [self._stored(part, own) for part in self.layout.parts]
 
     def _stored(self, part, own):
         given = [parts[part] for parts in own.values() if part in parts]
-        if len(given) == len(own):
-            return tf.concat(given, axis=0)
-        blank = tf.zeros([1, *given[0].shape[1:]], given[0].dtype)
-        return tf.concat([*given, blank], axis=0)
+        if len(given) < len(own):
+            given.append(tf.zeros([1, *given[0].shape[1:]], given[0].dtype))
+        return tf.concat(given, axis=0)
 
     def batches(
         self, plan: Plan, epoch: Callable[[], int], first_step: int
@@ -82,38 +74,40 @@ class Arrays:
         return per_iterator(rows, plan.steps - first_step, self._gathered)
 
     def _gathered(self, rows):
-        parts = self.layout.parts
+        parts, there = self.layout.parts, {}
         places = [rows] * len(parts)
-        there = {}
-        if self._partial:
-            sets = tf.searchsorted(self._ends, rows, side="right")
-            shifts = tf.gather(self._shifts, sets, axis=1)
-            present = shifts >= 0
-            found = tf.where(present, rows - shifts, self._blank[:, None])
-            for index, place, has in zip(
-                self._partial, tf.unstack(found), tf.unstack(present), strict=True
+        partial = [i for i, has in enumerate(self.layout.has) if not has.all()]
+        if partial:
+            has, sizes = self.layout.has[partial], np.asarray(self.sizes)
+            # How far a row is further up in the store of a part than among all.
+            shifts = np.cumsum(np.where(has, 0, sizes), axis=1)
+            blank = (has * sizes).sum(axis=1, keepdims=True)
+            sets = tf.searchsorted(np.cumsum(sizes), rows, side="right")
+            present = tf.gather(has, sets, axis=1)
+            found = tf.where(present, rows - tf.gather(shifts, sets, axis=1), blank)
+            for index, place, is_there in zip(
+                partial, tf.unstack(found), tf.unstack(present), strict=True
             ):
-                places[index], there[parts[index]] = place, has
-        stored = zip(parts, self._store, places, strict=True)
-        values = {part: tf.gather(store, place) for part, store, place in stored}
-        return self.layout.example(values, there)
+                places[index], there[parts[index]] = place, is_there
+        values = map(tf.gather, self._stores, places)
+        return self.layout.example(dict(zip(parts, values, strict=True)), there)
 
 
 class Streams:
-    """Data sets that are read in order, and shuffled in pieces.
+    """Data sets that are read in order, and shuffled by a buffer.
 
     Args:
         datasets: Finite, unbatched datasets of `(x, y)` by name, that always give
             their elements in the same order, or arrays.
         presence: Whether to say which inputs are there.
-        buffer_size: Number of examples of a data set that are shuffled together.
+        buffer_size: Number of examples of a data set of which the next one is drawn.
 
     Raises:
         ValueError: If a data set is empty or of unknown size, or two do not fit.
     """
 
     def __init__(self, datasets: dict[str, Any], presence: bool, buffer_size: int):
-        datasets = {name: _streamed(data) for name, data in datasets.items()}
+        datasets = {n: _named(n, _streamed, data) for n, data in datasets.items()}
         self.sizes = [_named(name, cardinality, d) for name, d in datasets.items()]
         specs = {n: parts_of(n, d.element_spec) for n, d in datasets.items()}
         self._ones = with_masks(specs)
@@ -122,115 +116,91 @@ class Streams:
         )
         self._datasets = datasets
         self._buffer_size = buffer_size
-        self._slots, self._slot_of = _slots(self.layout)
 
     def batches(
         self, plan: Plan, epoch: Callable[[], int], first_step: int
     ) -> tf.data.Dataset:
         """The batches of an epoch from a step on; see `Arrays.batches`."""
-        num_sets = len(self.sizes)
-        # Batches of one data set are made before they are mixed, which is cheaper.
-        unit = plan.batch_size if plan.one_task else 1
+        steps, num_sets = plan.steps, len(self.sizes)
 
         def read():
             current = epoch()
             sets = plan.sets(current).astype("int64")
-            done = np.bincount(sets[:first_step].ravel(), minlength=num_sets) // unit
-            return np.int64(current), sets[first_step:], done
+            places = sets + num_sets * np.arange(steps)[:, None]
+            counts = np.bincount(places.ravel(), minlength=steps * num_sets)
+            counts = counts.reshape(steps, num_sets)
+            starts = self._starts(current, counts.sum(axis=0))
+            return sets, counts, starts, plan.seeds(current)
 
-        def examples():
-            current, sets, done = tf.numpy_function(read, [], [tf.int64] * 3)
-            current = tf.ensure_shape(current, [])
-            sets = tf.ensure_shape(sets, [None, plan.batch_size])
-            seeds = tf.stack([np.uint64(plan.seed).astype("int64"), current])
-            streams = [self._stream(index, seeds) for index in range(num_sets)]
-            if plan.one_task:
-                streams = [s.batch(unit, drop_remainder=True) for s in streams]
-            done = tf.unstack(tf.ensure_shape(done, [num_sets]))
-            streams = [s.skip(count) for s, count in zip(streams, done, strict=True)]
-            slices = tf.data.Dataset.from_tensor_slices
-            choice = slices(tf.reshape(sets, [-1])[::unit])
-            mixed = tf.data.Dataset.choose_from_datasets(streams, choice)
-            if not plan.one_task:
-                mixed = mixed.batch(plan.batch_size, drop_remainder=True)
-            return tf.data.Dataset.zip(mixed, slices(sets)).map(self._in_layout)
+        def parts_of_batches():
+            sets, counts, starts, seeds = tf.numpy_function(read, [], [tf.int64] * 4)
+            sets = tf.ensure_shape(sets, [steps, plan.batch_size])
+            counts = tf.ensure_shape(counts, [steps, num_sets])
+            starts = tf.ensure_shape(starts, [num_sets])
+            seeds = tf.ensure_shape(seeds, [num_sets])
+            parts = [tf.data.Dataset.from_tensor_slices((sets, counts))]
+            for index, dataset in enumerate(self._datasets.values()):
+                start, needed = starts[index], counts[:, index]
+                turned = dataset.skip(start).concatenate(dataset.take(start))
+                buffer = min(self._buffer_size, self.sizes[index])
+                passes = shuffled(turned, buffer, seeds[index]).repeat()
+                # As many examples as each batch has of this data set, often none.
+                own = passes.take(tf.reduce_sum(needed)).batch(_READ).rebatch(needed)
+                parts.append(own)
+            return tf.data.Dataset.zip(tuple(parts)).skip(first_step)
 
-        return per_iterator(examples, plan.steps - first_step)
+        return per_iterator(parts_of_batches, steps - first_step, self._joined)
 
-    def _stream(self, index, seeds):
-        """One data set over and over, its parts in their slots."""
-        name, dataset = list(self._datasets.items())[index]
-        fold = tf.random.experimental.stateless_fold_in
-        seeds = fold(seeds, index)
-        passes = tf.data.Dataset.range(tf.int64.max).flat_map(
-            lambda number: shuffled_pieces(
-                dataset, self._buffer_size, fold(seeds, number)
-            )
-        )
+    def _starts(self, epoch, needed):
+        """Where each data set is entered, `(num_sets,)`.
 
-        def in_slots(*example):
-            values = parts_of(name, example)
-            for part, spec in self._ones[name].items():
-                values[part] = tf.ones(spec.shape, spec.dtype)
-            filled = [tf.zeros(spec.shape, spec.dtype) for spec in self._slots]
-            for part, value in values.items():
-                filled[self._slot_of[part][index]] = value
-            return tuple(filled)
+        If an epoch takes only a part of it, the next one goes on about where that
+        ended; from the beginning again, no epoch would ever see the rest.
+        """
+        sizes = np.asarray(self.sizes)
+        whole = needed + self._buffer_size >= sizes
+        return np.where(whole, 0, epoch * needed % sizes)
 
-        return passes.map(in_slots)
-
-    def _in_layout(self, slots, sets):
+    def _joined(self, plan, *examples):
         """A batch in the structure of the mixture.
 
         Args:
-            slots: Tuple of tensors of shape `(batch, …)`.
-            sets: Which data set an example is of, integer of shape `(batch,)`.
+            plan: The data set of every example, shape `(batch,)`, and the number of
+                examples of every data set, shape `(num_sets,)`; integers.
+            *examples: What each data set gives: pairs of shape `(examples, …)`.
         """
+        own = [
+            parts_of(name, pair)
+            for name, pair in zip(self._datasets, examples, strict=True)
+        ]
+        for parts, masks in zip(own, self._ones.values(), strict=True):
+            size = tf.shape(next(iter(parts.values())))[0]
+            for part, spec in masks.items():
+                parts[part] = tf.ones([size, *spec.shape], spec.dtype)
+        sets, counts = plan
+        # The n-th example of a data set in the batch is the n-th that it gives.
+        places = tf.split(tf.argsort(sets, stable=True), counts, num=len(own))
         values, there = {}, {}
         for part, has in zip(self.layout.parts, self.layout.has, strict=True):
-            there[part] = tf.gather(has, sets)
-            slot_of = self._slot_of[part]
-            used = sorted(set(slot_of) - {_NO_SLOT})
-            if has.all() and len(used) == 1:
-                values[part] = slots[used[0]]
-                continue
-            value = tf.zeros_like(slots[used[0]])
-            for slot in used:
-                mine = tf.gather(np.equal(slot_of, slot), sets)
-                mine = tf.reshape(mine, [-1] + [1] * (value.shape.rank - 1))
-                value = tf.where(mine, slots[slot], value)
-            values[part] = value
+            owners, spec = np.flatnonzero(has), self.layout.specs[part]
+            rows = [places[index] for index in owners]
+            given = [own[index][part] for index in owners]
+            if not has.all():
+                there[part] = tf.gather(has, sets)
+                lacking = tf.where(~there[part])[:, 0]
+                rows.append(tf.cast(lacking, tf.int32))
+                given.append(tf.zeros([tf.size(lacking), *spec.shape], spec.dtype))
+            value = tf.dynamic_stitch(rows, given)
+            values[part] = tf.ensure_shape(value, [*sets.shape, *spec.shape])
         return self.layout.example(values, there)
-
-
-def _slots(layout):
-    """Places for the parts of one example, few, since data sets share them.
-
-    Returns:
-        The specs of the slots, and for each part its slot in every data set.
-    """
-    slots: list[tf.TensorSpec] = []
-    slot_of = {part: [_NO_SLOT] * layout.has.shape[1] for part in layout.parts}
-    for index in range(layout.has.shape[1]):
-        free = list(range(len(slots)))
-        for part, has in zip(layout.parts, layout.has, strict=True):
-            if not has[index]:
-                continue
-            spec = layout.specs[part]
-            fits = [slot for slot in free if slots[slot].is_compatible_with(spec)]
-            if not fits:
-                fits = [len(slots)]
-                slots.append(tf.TensorSpec(spec.shape, spec.dtype))
-                free += fits
-            free.remove(fits[0])
-            slot_of[part][index] = fits[0]
-    return slots, slot_of
 
 
 def _streamed(data):
     if isinstance(data, tf.data.Dataset):
         return data
-    return tf.data.Dataset.from_tensor_slices(data)
+    arrays = in_memory(data)
+    length(arrays)
+    return tf.data.Dataset.from_tensor_slices(arrays)
 
 
 def _row_specs(parts):

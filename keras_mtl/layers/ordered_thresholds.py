@@ -1,9 +1,14 @@
 """Turns one score into the logits of "above class k", for ordered classes."""
 
+import math
+
 import keras
 from keras import ops
 
 from keras_mtl.utils.types import Tensor
+
+_STEP = 2.0  # between two thresholds at the start
+_STEP_VARIABLE = math.log(math.expm1(_STEP))  # of which it is the softplus
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -13,6 +18,10 @@ class OrderedThresholds(keras.layers.Layer):
     The first threshold is free, every further one adds a positive step
     (`softplus` of its own variable), so the probabilities of "above class k"
     never increase with `k`, during training too.
+
+    They start 2 apart and around 0, so that every class is the most probable one for
+    some scores. Of three classes the middle one never is while the step is below
+    2 ln 2, and fine-tuning has rates that hardly move the thresholds.
 
     Args:
         num_thresholds: Integer, number of classes minus one.
@@ -33,9 +42,13 @@ class OrderedThresholds(keras.layers.Layer):
         self.num_thresholds = num_thresholds
 
     def build(self, input_shape):
-        self.first = self.add_weight(name="first", shape=(1,), initializer="zeros")
+        steps = self.num_thresholds - 1
+        constant = keras.initializers.Constant
+        self.first = self.add_weight(
+            name="first", shape=(1,), initializer=constant(-_STEP * steps / 2)
+        )
         self.steps = self.add_weight(
-            name="steps", shape=(self.num_thresholds - 1,), initializer="zeros"
+            name="steps", shape=(steps,), initializer=constant(_STEP_VARIABLE)
         )
 
     def call(self, inputs: Tensor) -> Tensor:

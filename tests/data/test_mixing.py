@@ -113,6 +113,8 @@ def test_any_batch_of_any_epoch_is_there_again(source, batch):
         one.on_epoch_begin(epoch)
         following.append(read(one.dataset))
         one.on_epoch_end(epoch)
+    assert one.dataset.element_spec == mix(three(), 4).dataset.element_spec
+    keras.utils.set_random_seed(1)  # does not matter
     for epoch in (2, 0):
         assert_same(read(other.epoch_batches(epoch)), following[epoch])
         assert_same(read(other.epoch_batches(epoch, 5)), following[epoch][5:])
@@ -128,6 +130,55 @@ def test_an_epoch_has_each_example_once(options):
         )
         assert set(numbers) == {n for x, _ in three().values() for n in x[:, 0]}
         assert len(numbers) < sum(SIZES.values()) + 2 * 3
+
+
+def counted(size, drawn):
+    """A stream of the numbers below `size`; `drawn` gets every one that is read."""
+
+    def note(number):
+        drawn.append(int(number))
+        return number
+
+    dataset = tf.data.Dataset.range(size).map(
+        lambda n: tf.ensure_shape(tf.numpy_function(note, [n], tf.int64), [])
+    )
+    return dataset.map(lambda n: (n, n))
+
+
+@pytest.mark.parametrize("buffer_size", [5, 10**9])
+@pytest.mark.parametrize("rates", [[6, 3, 1], [1, 0, 1], lambda step: [1, 1, step < 2]])
+def test_streams_read_no_more_than_an_epoch_needs(buffer_size, rates):
+    sizes = {"a": 40, "b": 20, "c": 20}
+    drawn = {name: [] for name in sizes}
+    streams = {name: counted(size, drawn[name]) for name, size in sizes.items()}
+    mixture = mix(streams, 10, rates=rates, buffer_size=buffer_size, stop=4)
+    batches = read(mixture.dataset)
+    assert len(batches) == 4
+    for name, size in sizes.items():
+        needed = sum(int(y[f"{name}_mask"].sum()) for _, y in batches)
+        held = min(buffer_size, size)
+        assert len(drawn[name]) <= min(needed + held, size)
+        assert bool(drawn[name]) == (needed > 0)
+
+
+def test_streams_go_on_with_what_an_epoch_did_not_take():
+    numbers = {"large": np.arange(400), "small": np.arange(20)}
+    streams = streamed({name: (n, n) for name, n in numbers.items()})
+    mixture = mix(streams, 10, rates="uniform", buffer_size=10)
+    seen = set()
+    for epoch in range(15):
+        for _, y in read(mixture.epoch_batches(epoch)):
+            seen |= set(y["large"][y["large_mask"]].tolist())
+    taken = 15 * mixture.steps_per_epoch * 5
+    assert taken == 300
+    # From its beginning in every epoch it would be 30 different ones.
+    assert max(seen) > 280 and len(seen) > 0.7 * taken
+
+
+@pytest.mark.parametrize("data", [(np.zeros(3), np.zeros(4)), (1.0, 2.0), ("x", "y")])
+def test_bad_arrays_for_streams_are_named(data):
+    with error_with(ValueError, "Data set 'b'", "first axes have one length"):
+        mix({"a": arrays("a"), "b": data}, 2, buffer_size=2)
 
 
 def test_set_rates_is_for_the_epochs_that_follow():
@@ -223,18 +274,20 @@ def regression(names=tuple(SIZES), **compile_arguments):
     return model
 
 
-def trained(strategy):
+def trained(strategy, buffer_size):
     with strategy.scope():
         model = regression(balancer="cagrad")
-        mixture = mix(sets_of_points(), 9, rates="uniform", stop=4, seed=2)
+        options = {"rates": "uniform", "stop": 4, "seed": 2}
+        mixture = mix(sets_of_points(), 9, buffer_size=buffer_size, **options)
     history = model.fit(mixture.dataset, epochs=3, callbacks=[mixture], verbose=0)
     assert mixture.epoch == 2
     return model.get_weights(), history.history
 
 
-def test_two_replicas_are_one(float64, two_replicas):
-    one, logs = trained(tf.distribute.get_strategy())
-    two, other_logs = trained(two_replicas)
+@pytest.mark.parametrize("buffer_size", [None, 4])
+def test_two_replicas_are_one(float64, two_replicas, buffer_size):
+    one, logs = trained(tf.distribute.get_strategy(), buffer_size)
+    two, other_logs = trained(two_replicas, buffer_size)
     for weight, other in zip(one, two, strict=True):
         np.testing.assert_allclose(other, weight, rtol=0, atol=1e-12)
     assert logs.keys() == other_logs.keys() >= {"a_loss", "b_loss", "c_loss"}

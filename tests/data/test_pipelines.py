@@ -111,7 +111,7 @@ def test_every_pass_has_every_example_once(make, options):
         assert sorted(drawn) == list(range(SIZE))
 
 
-def test_stream_moves_examples_over_the_borders_of_the_pieces():
+def test_the_first_batch_of_a_stream_has_other_examples_in_other_epochs():
     firsts = {tuple(sorted(order_of(*SOURCES["stream"], epoch=e)[0])) for e in range(8)}
     assert len(firsts) > 1
 

@@ -151,6 +151,18 @@ def test_thresholds_increase_in_training_too():
     )
 
 
+@pytest.mark.parametrize("num_classes", [3, 5, 10])
+def test_every_class_can_be_the_label_before_training(num_classes):
+    layer = mtl.layers.OrderedThresholds(num_classes - 1)
+    scores = np.linspace(-30, 30, 600, dtype="float32")[:, None]
+    served = mtl.heads.Ordinal(num_classes).serving(layer(scores))
+    labels = ops.convert_to_numpy(served["label"])
+    assert set(labels.tolist()) == set(range(num_classes))
+    assert np.all(np.diff(labels) >= 0)
+    # As many scores on either side of the middle.
+    np.testing.assert_array_equal(labels[::-1], num_classes - 1 - labels)
+
+
 def test_probabilities_of_ordered_classes():
     """They sum to 1 and none is negative, extreme scores included."""
     layer = mtl.layers.OrderedThresholds(5)
