@@ -15,7 +15,7 @@ validation by the first epochs of the German model alone, which may favour singl
 models: one block with dropout 0.1 was better than two with 0.2, batches of 256 pieces
 than of 512; twice the rate or half of it, tied or larger embeddings did not help.
 
-One seed (docs/results.md says more):
+One seed (docs/results.md says more, and has a second one of two models):
 
     model                German BLEU, chrF   French BLEU, chrF   application   epochs
     the message itself   21.3        22.4    19.7        26.7    0.413 (most common)
