@@ -7,6 +7,7 @@ See `README.md` beside this file for what is measured and how to read it.
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import tempfile
@@ -22,7 +23,6 @@ from keras_mtl.data import EpochOrder, TaskMixture, mix
 
 WIDTH, BATCH_SIZE = 64, 256
 SHAPE = (64, 64)  # of a picture
-BUFFER = 100
 MIXED = {"rates": 2.0, "stop": "first"}
 GOAL = 0.95
 
@@ -46,48 +46,54 @@ def pre_mixed(mixture: TaskMixture) -> tuple:
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
-def records_of(values: np.ndarray, pictures: bool) -> np.ndarray:
+def records_of(x: np.ndarray, y: dict[str, np.ndarray], pictures: bool) -> list[bytes]:
     """Serialised `tf.train.Example`s of the numbers, or of pictures made of them."""
     records = []
-    for row in values:
+    for index, row in enumerate(x):
+        values = {name: [float(label[index])] for name, label in y.items()}
+        if not pictures:
+            values["x"] = row
+        feature = {
+            name: tf.train.Feature(float_list=tf.train.FloatList(value=value))
+            for name, value in values.items()
+        }
         if pictures:
             # The numbers as squares of grey.
             grey = np.clip(128 + 40 * row, 0, 255).astype("uint8").reshape(8, 8)
             image = np.kron(grey, np.ones((8, 8), "uint8"))
             content = tf.io.encode_jpeg(np.stack([image] * 3, axis=-1)).numpy()
-            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
-        else:
-            feature = tf.train.Feature(float_list=tf.train.FloatList(value=row))
-        label = tf.train.Feature(float_list=tf.train.FloatList(value=[1.0]))
-        features = tf.train.Features(feature={"x": feature, "task": label})
+            feature["x"] = tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[content])
+            )
+        features = tf.train.Features(feature=feature)
         records.append(tf.train.Example(features=features).SerializeToString())
-    return np.array(records, object)
+    return records
 
 
-def stream(path: pathlib.Path, records: np.ndarray, pictures: bool) -> tf.data.Dataset:
+def stream(path: pathlib.Path, x, y, pictures: bool) -> tf.data.Dataset:
     """Writes a TFRecord file; gives the pipeline that reads and decodes it."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in records:
+        for record in records_of(x, y, pictures):
             writer.write(record)
-    features = {
-        "x": tf.io.FixedLenFeature([], tf.string)
+    features = {name: tf.io.FixedLenFeature([], tf.float32) for name in y}
+    features["x"] = (
+        tf.io.FixedLenFeature([], tf.string)
         if pictures
-        else tf.io.FixedLenFeature([WIDTH], tf.float32),
-        "task": tf.io.FixedLenFeature([], tf.float32),
-    }
+        else tf.io.FixedLenFeature([WIDTH], tf.float32)
+    )
 
     def decoded(record):
-        columns = tf.io.parse_single_example(record, features)
-        x = columns["x"]
+        labels = tf.io.parse_single_example(record, features)
+        image = labels.pop("x")
         if pictures:
-            x = tf.cast(tf.io.decode_jpeg(x, 3), tf.float32) / 255
-            x = tf.ensure_shape(x, (*SHAPE, 3))
-        return x, {"task": columns["task"]}
+            image = tf.cast(tf.io.decode_jpeg(image, 3), tf.float32) / 255
+            image = tf.ensure_shape(image, (*SHAPE, 3))
+        return image, labels
 
     dataset = tf.data.TFRecordDataset(str(path)).map(
         decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(records)))
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(x)))
 
 
 def time_of_epoch(dataset: tf.data.Dataset) -> tuple[float, float]:
@@ -127,22 +133,27 @@ def in_memory(one_label: bool, options: argparse.Namespace) -> tuple:
     return mixture, in_order, EpochOrder().batches(arrays, BATCH_SIZE)
 
 
-def from_files(pictures: bool, options: argparse.Namespace, folder: str) -> tuple:
+def from_files(
+    options: argparse.Namespace,
+    folder: str,
+    *,
+    one_label: bool = True,
+    pictures: bool = False,
+    buffer_size: int = 100,
+) -> tuple:
     """A mixture, its batches in order, and shuffled, from TFRecord files."""
     rows = options.rows // 2 if pictures else options.rows
-    sets = datasets(options.sets, rows, one_label=True)
-    records = {name: records_of(x, pictures) for name, (x, _) in sets.items()}
-    order = {name: (found, sets[name][1]) for name, found in records.items()}
-    mixed, _ = pre_mixed(mix(order, BATCH_SIZE, buffer_size=BUFFER, **MIXED))
+    sets = datasets(options.sets, rows, one_label)
     files = pathlib.Path(folder)
+    mixed = pre_mixed(mix(sets, BATCH_SIZE, buffer_size=buffer_size, **MIXED))
+    one = stream(files / "mixed.tfrecord", *mixed, pictures)
     streams = {
-        name: stream(files / f"{name}.tfrecord", found, pictures)
-        for name, found in records.items()
+        name: stream(files / f"{name}.tfrecord", x, y, pictures)
+        for name, (x, y) in sets.items()
     }
-    mixture = mix(streams, BATCH_SIZE, buffer_size=BUFFER, **MIXED)
-    one = stream(files / "mixed.tfrecord", mixed, pictures)
+    mixture = mix(streams, BATCH_SIZE, buffer_size=buffer_size, **MIXED)
     # The mixture holds so many examples, too.
-    held = BUFFER * options.sets
+    held = buffer_size * options.sets
     shuffled = EpochOrder().batches(one, BATCH_SIZE, buffer_size=held)
     return mixture, one.batch(BATCH_SIZE), shuffled
 
@@ -196,15 +207,20 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
-    steps = 4 * 3 * options.turns + options.epochs
-    with tqdm(total=steps) as progress, tempfile.TemporaryDirectory() as folder:
-        made = {
+    with tempfile.TemporaryDirectory() as folder:
+        files = functools.partial(from_files, options, folder)
+        cases = {
             "arrays, one label key": lambda: in_memory(True, options),
             "arrays, a label key each": lambda: in_memory(False, options),
-            "files of numbers": lambda: from_files(False, options, folder),
-            "files of pictures": lambda: from_files(True, options, folder),
+            "files of numbers, one label key": files,
+            "files of numbers, a label key each": lambda: files(one_label=False),
+            "files of pictures": lambda: files(pictures=True),
+            "files of pictures, `buffer_size=1`": lambda: files(
+                pictures=True, buffer_size=1
+            ),
         }
-        rows = [row_of(case, make(), options, progress) for case, make in made.items()]
+        progress = tqdm(total=len(cases) * 3 * options.turns + options.epochs)
+        rows = [row_of(case, make(), options, progress) for case, make in cases.items()]
         held = memory(options, progress)
     print(
         f"\n{options.sets} data sets, {options.rows} examples, batches of "

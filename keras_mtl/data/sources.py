@@ -11,8 +11,6 @@ from keras_mtl.data.layout import Layout, parts_of, with_masks
 from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled
 from keras_mtl.data.plan import Plan
 
-_READ = 32  # examples of a stream at a time
-
 
 class Arrays:
     """Data sets in memory: a batch is one gather per part of an example.
@@ -121,35 +119,53 @@ class Streams:
         self, plan: Plan, epoch: Callable[[], int], first_step: int
     ) -> tf.data.Dataset:
         """The batches of an epoch from a step on; see `Arrays.batches`."""
-        steps, num_sets = plan.steps, len(self.sizes)
+        size, num_sets = plan.steps * plan.batch_size, len(self.sizes)
 
         def read():
             current = epoch()
-            sets = plan.sets(current).astype("int64")
-            places = sets + num_sets * np.arange(steps)[:, None]
-            counts = np.bincount(places.ravel(), minlength=steps * num_sets)
-            counts = counts.reshape(steps, num_sets)
-            starts = self._starts(current, counts.sum(axis=0))
-            return sets, counts, starts, plan.seeds(current)
+            sets = plan.sets(current).ravel().astype("int64")
+            needed = np.bincount(sets, minlength=num_sets)
+            return sets, self._starts(current, needed), plan.seeds(current)
 
-        def parts_of_batches():
-            sets, counts, starts, seeds = tf.numpy_function(read, [], [tf.int64] * 4)
-            sets = tf.ensure_shape(sets, [steps, plan.batch_size])
-            counts = tf.ensure_shape(counts, [steps, num_sets])
+        def batches_of_epoch():
+            sets, starts, seeds = tf.numpy_function(read, [], [tf.int64] * 3)
             starts = tf.ensure_shape(starts, [num_sets])
             seeds = tf.ensure_shape(seeds, [num_sets])
-            parts = [tf.data.Dataset.from_tensor_slices((sets, counts))]
-            for index, dataset in enumerate(self._datasets.values()):
-                start, needed = starts[index], counts[:, index]
-                turned = dataset.skip(start).concatenate(dataset.take(start))
-                buffer = min(self._buffer_size, self.sizes[index])
-                passes = shuffled(turned, buffer, seeds[index]).repeat()
-                # As many examples as each batch has of this data set, often none.
-                own = passes.take(tf.reduce_sum(needed)).batch(_READ).rebatch(needed)
-                parts.append(own)
-            return tf.data.Dataset.zip(tuple(parts)).skip(first_step)
+            streams = [
+                self._stream(name, starts[index], seeds[index])
+                for index, name in enumerate(self._datasets)
+            ]
+            order = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(sets, [size]))
+            examples = tf.data.Dataset.choose_from_datasets(streams, order)
+            batches = examples.batch(plan.batch_size, drop_remainder=True)
+            return batches.skip(first_step)
 
-        return per_iterator(parts_of_batches, steps - first_step, self._joined)
+        return per_iterator(batches_of_epoch, plan.steps - first_step)
+
+    def _stream(self, name, start, seed):
+        """The endless examples of a data set, in the structure of the mixture."""
+        dataset, index = self._datasets[name], list(self._datasets).index(name)
+        turned = dataset.skip(start).concatenate(dataset.take(start))
+        buffer = min(self._buffer_size, self.sizes[index])
+        # Made here, so that `filled` only passes tensors on: `tf.data` does that
+        # without running a function for every example.
+        fill = {
+            part: (tf.ones if part in self._ones[name] else tf.zeros)(
+                spec.shape, spec.dtype
+            )
+            for part, spec in self.layout.specs.items()
+        }
+        there = {
+            part: tf.constant(has)
+            for part, has in zip(
+                self.layout.parts, self.layout.has[:, index], strict=True
+            )
+        }
+
+        def filled(*pair):
+            return self.layout.example(fill | parts_of(name, pair), there)
+
+        return shuffled(turned, buffer, seed).repeat().map(filled)
 
     def _starts(self, epoch, needed):
         """Where each data set is entered, `(num_sets,)`.
@@ -160,39 +176,6 @@ class Streams:
         sizes = np.asarray(self.sizes)
         whole = needed + self._buffer_size >= sizes
         return np.where(whole, 0, epoch * needed % sizes)
-
-    def _joined(self, plan, *examples):
-        """A batch in the structure of the mixture.
-
-        Args:
-            plan: The data set of every example, shape `(batch,)`, and the number of
-                examples of every data set, shape `(num_sets,)`; integers.
-            *examples: What each data set gives: pairs of shape `(examples, …)`.
-        """
-        own = [
-            parts_of(name, pair)
-            for name, pair in zip(self._datasets, examples, strict=True)
-        ]
-        for parts, masks in zip(own, self._ones.values(), strict=True):
-            size = tf.shape(next(iter(parts.values())))[0]
-            for part, spec in masks.items():
-                parts[part] = tf.ones([size, *spec.shape], spec.dtype)
-        sets, counts = plan
-        # The n-th example of a data set in the batch is the n-th that it gives.
-        places = tf.split(tf.argsort(sets, stable=True), counts, num=len(own))
-        values, there = {}, {}
-        for part, has in zip(self.layout.parts, self.layout.has, strict=True):
-            owners, spec = np.flatnonzero(has), self.layout.specs[part]
-            rows = [places[index] for index in owners]
-            given = [own[index][part] for index in owners]
-            if not has.all():
-                there[part] = tf.gather(has, sets)
-                lacking = tf.where(~there[part])[:, 0]
-                rows.append(tf.cast(lacking, tf.int32))
-                given.append(tf.zeros([tf.size(lacking), *spec.shape], spec.dtype))
-            value = tf.dynamic_stitch(rows, given)
-            values[part] = tf.ensure_shape(value, [*sets.shape, *spec.shape])
-        return self.layout.example(values, there)
 
 
 def _streamed(data):
