@@ -91,7 +91,7 @@ class Layout:
 
         Args:
             values: Every part, filled where it is absent.
-            there: Whether it is there, boolean; with a batch axis if the values have one.
+            there: Whether it is there, boolean; with the batch axis, if there is one.
         """
         x: dict[str, Tensor] = {}
         y: dict[str, Tensor] = {}

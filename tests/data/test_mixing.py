@@ -132,6 +132,15 @@ def test_an_epoch_has_each_example_once(options):
         assert len(numbers) < sum(SIZES.values()) + 2 * 3
 
 
+def test_streams_through_a_buffer_of_one_keep_their_order():
+    mixture = mix(streamed(three()), 6, rates="uniform", stop="all", buffer_size=1)
+    numbers = np.concatenate([x[:, 0] for x, _ in read(mixture.dataset)])
+    for name in SIZES:
+        own = numbers[set_of(numbers) == name]
+        # Small ones begin anew.
+        np.testing.assert_array_equal(own, np.resize(arrays(name)[0][:, 0], len(own)))
+
+
 def counted(size, drawn):
     """A stream of the numbers below `size`; `drawn` gets every one that is read."""
 
