@@ -132,8 +132,8 @@ class Streams:
             starts = tf.ensure_shape(starts, [num_sets])
             seeds = tf.ensure_shape(seeds, [num_sets])
             streams = [
-                self._stream(name, starts[index], seeds[index])
-                for index, name in enumerate(self._datasets)
+                self._stream(index, starts[index], seeds[index])
+                for index in range(num_sets)
             ]
             order = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(sets, [size]))
             examples = tf.data.Dataset.choose_from_datasets(streams, order)
@@ -142,9 +142,9 @@ class Streams:
 
         return per_iterator(batches_of_epoch, plan.steps - first_step)
 
-    def _stream(self, name, start, seed):
+    def _stream(self, index, start, seed):
         """The endless examples of a data set, in the structure of the mixture."""
-        dataset, index = self._datasets[name], list(self._datasets).index(name)
+        name, dataset = list(self._datasets.items())[index]
         turned = dataset.skip(start).concatenate(dataset.take(start))
         buffer = min(self._buffer_size, self.sizes[index])
         # Made here, so that `filled` only passes tensors on: `tf.data` does that
