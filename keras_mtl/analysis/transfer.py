@@ -72,7 +72,7 @@ def transfer_report(
 
     Args:
         before: The model before it was trained further, compiled.
-        after: The model after that, compiled; `keras_mtl.add_tasks` makes it.
+        after: The model after that, compiled; `keras_mtl.continual.add_tasks` makes it.
         data: Data with the labels of all tasks: a data set, or a pair of inputs and
             labels.
         alone: Optional dict from the name of a new task to a compiled model that has

@@ -71,15 +71,18 @@ class Layout:
     @property
     def absent_inputs(self) -> list[str]:
         """Names of the inputs that some data set lacks."""
-        pairs = zip(self.parts, self.has, strict=True)
-        return [key for (kind, key), has in pairs if kind == "x" and not has.all()]
+        return [
+            part[1]
+            for part, has in zip(self.parts, self.has, strict=True)
+            if part[0] == "x" and not has.all() and not self._is_flag(part)
+        ]
 
     def label_keys(self, names: list[str]) -> dict[str, list[str]]:
         """The labels that each of the named data sets gives, masks left out."""
         labels = [
-            (key, has)
-            for (kind, key), has in zip(self.parts, self.has, strict=True)
-            if kind == "y" and not self._is_mask(key)
+            (part[1], has)
+            for part, has in zip(self.parts, self.has, strict=True)
+            if part[0] == "y" and not self._is_flag(part)
         ]
         return {
             name: [key for key, has in labels if has[index]]
@@ -93,23 +96,25 @@ class Layout:
             values: Every part, filled where it is absent.
             there: Whether it is there, boolean; with the batch axis, if there is one.
         """
-        x: dict[str, Tensor] = {}
-        y: dict[str, Tensor] = {}
-        for (kind, key), has in zip(self.parts, self.has, strict=True):
-            part = (kind, key)
-            (x if kind == "x" else y)[key] = values[part]
-            if kind == "x" and self.presence and not has.all():
-                x[key + PRESENT_SUFFIX] = there[part]
-            is_label = kind == "y" and not self._is_mask(key)
-            masked = ("y", key + MASK_SUFFIX) in self.parts
-            if is_label and not masked and not has.all():
-                y[key + MASK_SUFFIX] = there[part]
+        given: dict[str, dict[str, Tensor]] = {"x": {}, "y": {}}
+        for part, has in zip(self.parts, self.has, strict=True):
+            kind, key = part
+            given[kind][key] = values[part]
+            flag = _flag_of(part)
+            said = has.all() or flag in self.parts or self._is_flag(part)
+            if not said and (kind == "y" or self.presence):
+                given[kind][flag[1]] = there[part]
+        x, y = given["x"], given["y"]
         return x.get(_BARE, x), y
 
-    def _is_mask(self, key):
-        return key.endswith(MASK_SUFFIX) and (
-            ("y", key.removesuffix(MASK_SUFFIX)) in self.parts
-        )
+    def _is_flag(self, part):
+        return any(part == _flag_of(other) for other in self.parts)
+
+
+def _flag_of(part):
+    """The part that says where another one is there."""
+    kind, key = part
+    return kind, key + (PRESENT_SUFFIX if kind == "x" else MASK_SUFFIX)
 
 
 def parts_of(name: str, example: Any) -> dict[Part, Any]:
@@ -139,15 +144,18 @@ def parts_of(name: str, example: Any) -> dict[Part, Any]:
     return parts
 
 
-def with_masks(
+def missing_flags(
     specs: dict[str, dict[Part, tf.TensorSpec]],
 ) -> dict[str, dict[Part, tf.TensorSpec]]:
-    """The masks that data sets with a label must get, because another one has one."""
+    """The masks of labels, and flags of inputs, that data sets do not give.
+
+    Those that another one gives: what has the label or input itself must get them.
+    """
     every = {part: spec for own in specs.values() for part, spec in own.items()}
     missing: dict[str, dict[Part, tf.TensorSpec]] = {}
     for name, own in specs.items():
-        masks = [(kind, key + MASK_SUFFIX) for kind, key in own if kind == "y"]
-        missing[name] = {m: every[m] for m in masks if m in every and m not in own}
+        flags = [_flag_of(part) for part in own]
+        missing[name] = {f: every[f] for f in flags if f in every and f not in own}
     return missing
 
 

@@ -54,9 +54,10 @@ def mix(
             change settle it in the first epoch; all have its length.
         seed: Integer; another seed is another order.
         buffer_size: `None` keeps the examples in memory. An integer streams them, and
-            draws the next one of a data set from a buffer of so many. An epoch that
-            takes a part of a data set only goes on about where the last one ended;
-            what is before is read and thrown away.
+            draws the next one of a data set from a buffer of so many. Where an epoch
+            takes some of them once more than others, the next one begins at another
+            place, so that all come equally often in the long run; what is before that
+            place is read and thrown away.
         presence: Whether `x` says which inputs are there. Without it, a layer that
             looks at several examples (BatchNormalization) takes the zeros for data.
 
@@ -70,8 +71,7 @@ def mix(
     Cost:
         In memory: the examples once more, 8 bytes per example of an epoch for the
         order, and one gather per input, label or mask and batch. Streams: a buffer per
-        data set, which the first batch waits for, the same order, and one copy more of
-        every example.
+        data set, which the first batch waits for, and the same order.
 
     Example:
 
@@ -224,8 +224,9 @@ class TaskMixture(EpochFollower):
                 "Expected the model to have the inputs that say where another input is "
                 f"absent. Received: a model with inputs {known}, without {lost}. Put "
                 "the encoder of each such input into `keras_mtl.layers.PresentRows`, "
-                "or use `mix(presence=False)` if no layer of it looks at several "
-                "examples, as BatchNormalization does"
+                "or use `mix(presence=False)` if the data say it themselves (as a "
+                "`Fusion` wants it, by modality), or if no layer of the encoder looks "
+                "at several examples, as BatchNormalization does"
             )
 
     def _check_balancer(self):

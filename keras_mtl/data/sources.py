@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mtl.data.following import per_iterator
-from keras_mtl.data.layout import Layout, parts_of, with_masks
+from keras_mtl.data.layout import Layout, missing_flags, parts_of
 from keras_mtl.data.pipelines import cardinality, in_memory, length, shuffled
 from keras_mtl.data.plan import Plan
 
@@ -35,10 +35,10 @@ class Arrays:
         ]
         specs = {n: _row_specs(parts) for n, parts in own.items()}
         with tf.device("CPU:0"):
-            for (name, masks), size in zip(
-                with_masks(specs).items(), self.sizes, strict=True
+            for (name, flags), size in zip(
+                missing_flags(specs).items(), self.sizes, strict=True
             ):
-                for part, spec in masks.items():
+                for part, spec in flags.items():
                     own[name][part] = tf.ones([size, *spec.shape], spec.dtype)
                     specs[name][part] = spec
             self.layout = Layout.of(specs, presence)
@@ -108,7 +108,7 @@ class Streams:
         datasets = {n: _named(n, _streamed, data) for n, data in datasets.items()}
         self.sizes = [_named(name, cardinality, d) for name, d in datasets.items()]
         specs = {n: parts_of(n, d.element_spec) for n, d in datasets.items()}
-        self._ones = with_masks(specs)
+        self._ones = missing_flags(specs)
         self.layout = Layout.of(
             {name: own | self._ones[name] for name, own in specs.items()}, presence
         )
@@ -170,12 +170,13 @@ class Streams:
     def _starts(self, epoch, needed):
         """Where each data set is entered, `(num_sets,)`.
 
-        If an epoch takes only a part of it, the next one goes on about where that
-        ended; from the beginning again, no epoch would ever see the rest.
+        An epoch takes some examples once more than others. Each begins so much later
+        that the parts that are taken more often, or those that are left out, follow
+        each other: in the long run every example comes equally often.
         """
         sizes = np.asarray(self.sizes)
-        whole = needed + self._buffer_size >= sizes
-        return np.where(whole, 0, epoch * needed % sizes)
+        rest = needed % sizes
+        return epoch * np.minimum(rest, sizes - rest) % sizes
 
 
 def _streamed(data):

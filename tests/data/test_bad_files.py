@@ -24,6 +24,7 @@ NAMES = ("age", "visits", "kind", "size")
 # What the row has, and what the message says.
 BAD_VALUES = [
     ({"age": "old"}, "'age': Expected a number. Received: 'old'"),
+    ({"age": "1_0"}, "'age': Expected a number. Received: '1_0'"),
     ({"age": ""}, "'age': Expected a value. Received: none"),
     ({"age": "nan"}, "'age': Expected a finite number. Received: 'nan'"),
     ({"age": "1e39"}, "'age': Expected a finite number. Received: '1e39'"),
@@ -92,6 +93,8 @@ def test_wrong_values_in_jsonl(write, change, message):
         ("csv", "1,2,a,3\n", b"1,2,\xff,3\n", ("row 2", "not UTF-8")),
         ("jsonl", json.dumps(GOOD) + "\n", '{"age": 1', ("line 2", "no JSON")),
         ("jsonl", json.dumps(GOOD) + "\n", "[1]", ("line 2", "a JSON object")),
+        ("jsonl", json.dumps(GOOD) + "\n", "[" * 9999, ("line 2", "no JSON")),
+        ("jsonl", json.dumps(GOOD) + "\n", "9" * 5000, ("line 2", "no JSON")),
         ("jsonl", json.dumps(GOOD) + "\n", b'{"a": "\xff"}', ("line 2", "UTF-8")),
     ],
 )
@@ -129,13 +132,21 @@ def test_bad_sentences(write, bad, match):
     check(write, head, CONLL.format(bad=bad), body=TAGS, match=match)
 
 
-def test_tags_and_tokens_differ_in_number(write):
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ({"word": "a b", "pos": ["N"]}, ("as many tags as", "{'words': 2, 'pos': 1}")),
+        ({"word": ["a", ""], "pos": "N V"}, ("'words': Expected tokens", "empty")),
+        # Also behind the two that are used.
+        ({"word": "a b c", "pos": "N V X"}, ("'pos': Expected one of", "'X'")),
+    ],
+)
+def test_bad_tokens_and_tags(write, bad, match):
     rows = [{"word": "a b", "pos": "N V"}] * 3
-    rows[1] = {"word": "a b", "pos": ["N"]}
+    rows[1] = bad
     text = "\n".join(map(json.dumps, rows))
     head = "format: jsonl\nsplits: {train: FILE}"
-    match = ("line 2", "as many tags as tokens", "{'words': 2, 'pos': 1}")
-    check(write, head, text, body=TAGS, match=match)
+    check(write, head, text, body=TAGS, match=("line 2", *match))
 
 
 def records(rows):

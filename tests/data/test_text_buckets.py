@@ -134,6 +134,7 @@ def test_waste_by_hand():
     assert found["fixed"] == pytest.approx(1 - 29 / 72)
     assert found["shuffled"] == pytest.approx(1 - 29 / 60)
     assert found["bucketed"] == pytest.approx(1 - 29 / (4 * 4 + 2 * 10))
+    assert padding_waste([0, 0], 1)["shuffled"] == 0.0
 
 
 def test_waste_is_what_the_batches_have():

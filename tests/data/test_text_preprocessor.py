@@ -202,6 +202,8 @@ def test_unequal_numbers_of_words_and_tags(preprocess):
     words, tags = [["the"], ["red", "cat"]], [[1], [1, 2, 3]]
     with error_with(ValueError, "2 words and 3 tags", "row 1"):
         preprocess.tagged(words, tags)
+    with error_with(ValueError, "2 texts and tags for 1"):
+        preprocess.tagged(words, tags[:1])
     ragged = tf.ragged.constant(words), tf.ragged.constant(tags)
     data = tf.data.Dataset.from_tensor_slices(ragged).batch(2).map(preprocess.tagged)
     parts = ("as many tags as words", "[1] [2] [3]")  # row 1: two words, three tags
@@ -230,3 +232,5 @@ def test_names_of_tags():
     places = ["a.conll, lines 1 to 3", "a.conll, line 5"]
     with error_with(ValueError, "a.conll, line 5", "1 words and 2 tags"):
         encode_tags([tags[0], ["O", "O"]], classes, words=words, places=places)
+    with error_with(ValueError, "1 texts and tags for 2"):
+        encode_tags(tags, classes, words=words[:1])

@@ -114,7 +114,8 @@ def _read_jsonl(file, _):
             place, reason, values = f"line {number}", _encoding([line]), None
             try:
                 values = json.loads(line)
-            except json.JSONDecodeError as error:
+            # Also numbers of too many digits, and lists in lists in lists.
+            except (ValueError, RecursionError) as error:
                 reason = reason or f"no JSON: {error}"
             if reason is None and not isinstance(values, dict):
                 reason = f"Expected a JSON object. Received: {type(values).__name__}"

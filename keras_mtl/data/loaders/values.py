@@ -112,17 +112,19 @@ def _flat(raw, shape):
 
 def _sequence(entries, column):
     """Tokens or tags, cut or padded to the length of the column."""
-    length = column.shape[0]
+    padding: Any = "" if column.kind == "tokens" else _NO_LABEL["class"]
     if column.kind == "tokens":
         if not entries:
             raise ValueError("Expected at least one token. Received: none")
-        values = [_text(entry, column) for entry in entries[:length]]
-        return np.array(values + [""] * (length - len(values)), np.object_)
-    values = [
-        -1 if _is_missing(entry, column) else _class(entry, column)
-        for entry in entries[:length]
-    ]
-    return np.array(values + [-1] * (length - len(values)), np.int64)
+        values = [_token(entry, column) for entry in entries]
+    else:
+        values = [
+            padding if _is_missing(entry, column) else _class(entry, column)
+            for entry in entries
+        ]
+    length = column.shape[0]
+    values = values[:length] + [padding] * (length - len(values))
+    return np.array(values, feature_spec(column)[1])
 
 
 def _entries(raw):
@@ -157,7 +159,7 @@ def _decoded(raw):
 def _number(raw, column):
     raw = _decoded(raw)
     try:
-        if isinstance(raw, bool):
+        if isinstance(raw, bool) or "_" in str(raw):
             raise TypeError
         value = float(raw)
     except (TypeError, ValueError, OverflowError):
@@ -170,7 +172,7 @@ def _number(raw, column):
 def _integer(raw, column):
     raw = _decoded(raw)
     try:
-        if isinstance(raw, bool | float):
+        if isinstance(raw, bool | float) or "_" in str(raw):
             raise TypeError
         value = np.int64(int(raw))
     except (TypeError, ValueError, OverflowError):
@@ -192,6 +194,14 @@ def _text(raw, column):
     if not isinstance(raw, str):
         raise ValueError(f"Expected {column.kind}. Received: {raw!r}")
     return raw
+
+
+def _token(raw, column):
+    # An empty one would be padding.
+    token = _text(raw, column)
+    if not token:
+        raise ValueError("Expected tokens that are not empty. Received: ''")
+    return token
 
 
 def _class(raw, column):

@@ -159,7 +159,7 @@ def padding_waste(
         buckets += boundaries[int(batch[0])] * len(batch)
     tokens = int(lengths.sum())
     totals = {"fixed": fixed, "shuffled": shuffled, "bucketed": buckets}
-    return {name: 1.0 - tokens / total for name, total in totals.items()}
+    return {name: (total - tokens) / (total or 1) for name, total in totals.items()}
 
 
 def _checked(boundaries, lengths):

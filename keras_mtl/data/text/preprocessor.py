@@ -269,6 +269,11 @@ def _tags_like(words, tags, missing):
 def _check_lengths(words, tags):
     message = "Expected as many tags as words in every text"
     if tf.executing_eagerly():
+        if len(words) != len(tags):
+            raise ValueError(
+                "Expected tags for every text. Received: "
+                f"{len(words)} texts and tags for {len(tags)}"
+            )
         pairs = enumerate(zip(words.numpy(), tags.numpy(), strict=True))
         for row, (num_words, num_tags) in pairs:
             if num_words != num_tags:

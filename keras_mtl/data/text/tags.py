@@ -45,6 +45,11 @@ def encode_tags(
     """
     check_choice("unknown", unknown, ("raise", "missing"))
     known = {name: index for index, name in enumerate(classes)}
+    if words is not None and len(words) != len(tags):
+        raise ValueError(
+            "Expected tags for every text. Received: "
+            f"{len(words)} texts and tags for {len(tags)}"
+        )
     rows = []
     for row, text in enumerate(tags):
         place = f"row {row}" if places is None else places[row]
