@@ -176,7 +176,9 @@ class Streams:
         """
         sizes = np.asarray(self.sizes)
         rest = needed % sizes
-        return epoch * np.minimum(rest, sizes - rest) % sizes
+        starts = epoch * np.minimum(rest, sizes - rest) % sizes
+        # A buffer of all of them has them in random order from any start.
+        return np.where(sizes <= self._buffer_size, 0, starts)
 
 
 def _streamed(data):
