@@ -6,7 +6,23 @@ labelled. The table says what the old tasks lost (backward transfer), and what t
 one gained over a model that starts from nothing (forward transfer), for several ways to
 go on.
 
+One seed, test split; five epochs for the first half of the images and for the second:
+
+    way                              digit accuracy   stroke error, pixels   box IoU
+    before; a model of the box only            0.903                  0.176     0.808
+    fine-tuning                                0.133                  1.274     0.823
+    frozen backbone                            0.903                  0.176     0.534
+    elastic weights                            0.887                  0.738     0.667
+    distillation                               0.909                  0.154     0.748
+    labels of the old tasks, too               0.935                  0.124     0.767
+
+Fine-tuning forgets the digits almost wholly, and gives the best box. Distillation,
+which needs no labels of the old tasks, keeps both of them, for 0.06 of the box's
+overlap; elastic weights lose the stroke. Training on all labels is what it can be
+compared with.
+
     python examples/continual_digits.py              the table
+    python examples/continual_digits.py --seeds 1    as above
     python examples/continual_digits.py --smoke      a few steps: does it run?
 """
 
