@@ -15,20 +15,20 @@ validation by the first epochs of the German model alone, which may favour singl
 models: one block with dropout 0.1 was better than two with 0.2, batches of 256 pieces
 than of 512; twice the rate or half of it, tied or larger embeddings did not help.
 
-One seed (docs/results.md says more, and has a second one of two models):
+Two seeds, mean ± standard deviation (docs/results.md says more):
 
-    model                German BLEU, chrF   French BLEU, chrF   application   epochs
-    the message itself   21.3        22.4    19.7        26.7    0.413 (most common)
-    the nearest message  30.6        47.6    31.4        48.1    0.619
-    hard sharing         18.0        33.4    19.9        34.7    0.658         9
-    single-task          23.9        40.0    28.4        44.7    0.632         10, 10, 9
+    model                German BLEU, chrF       French BLEU, chrF       application
+    the message itself   21.3        22.4        19.7        26.7        0.413
+    the nearest message  30.6        47.6        31.4        48.1        0.619
+    hard sharing         18.1 ± 0.5  33.0 ± 0.3  19.8 ± 0.6  34.1 ± 0.2  0.654 ± 0.001
+    single-task          23.7 ± 0.0  39.9 ± 0.0  28.4 ± 0.4  44.8 ± 0.3  0.651 ± 0.004
 
-Sharing costs much in translation: a model per language is ahead of the shared one by 6
-BLEU in German and 9 in French. The application gains 0.026 (the standard error of each
-accuracy is 0.009). No model translates better than the copy of the nearest message,
-though the French one comes near; more epochs, which were not tried, may do so. BLEU
-counts placeholders and marks as words, so that even the English message has 20; chrF
-says more.
+(0.413 is the most common application.) Sharing costs much in translation: a model per
+language is ahead of the shared one by 6 BLEU in German and 9 in French. The application
+gains nothing to speak of (the standard error of each accuracy is 0.009). No model
+translates better than the copy of the nearest message, though the French one comes
+near; more epochs, which were not tried, may do so. BLEU counts placeholders and marks
+as words, so that even the English message has 20; chrF says more.
 
     python examples/translation.py                 the table
     python examples/translation.py --seeds 1
