@@ -219,9 +219,12 @@ def main(arguments: list[str] | None = None) -> None:
                 pictures=True, buffer_size=1
             ),
         }
-        progress = tqdm(total=len(cases) * 3 * options.turns + options.epochs)
-        rows = [row_of(case, make(), options, progress) for case, make in cases.items()]
-        held = memory(options, progress)
+        steps = len(cases) * 3 * options.turns + options.epochs
+        with tqdm(total=steps) as progress:
+            rows = [
+                row_of(name, case(), options, progress) for name, case in cases.items()
+            ]
+            held = memory(options, progress)
     print(
         f"\n{options.sets} data sets, {options.rows} examples, batches of "
         f"{BATCH_SIZE}; speed of the mixture as a share of that of the same examples "

@@ -135,7 +135,10 @@ def test_bad_sentences(write, bad, match):
 @pytest.mark.parametrize(
     ("bad", "match"),
     [
-        ({"word": "a b", "pos": ["N"]}, ("as many tags as", "{'words': 2, 'pos': 1}")),
+        (
+            {"word": "a b", "pos": ["N"]},
+            ("as many tags as tokens", "{'words': 2, 'pos': 1}"),
+        ),
         ({"word": ["a", ""], "pos": "N V"}, ("'words': Expected tokens", "empty")),
         # Also behind the two that are used.
         ({"word": "a b c", "pos": "N V X"}, ("'pos': Expected one of", "'X'")),

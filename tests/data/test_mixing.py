@@ -199,6 +199,20 @@ def test_streams_give_every_example_equally_often(steps, epochs, times):
     np.testing.assert_array_equal(counts, times)
 
 
+def test_streams_go_on_with_what_an_epoch_did_not_take():
+    numbers = {"large": np.arange(400), "small": np.arange(20)}
+    streams = streamed({name: (n, n) for name, n in numbers.items()})
+    mixture = mix(streams, 10, rates="uniform", buffer_size=10)
+    seen = set()
+    for epoch in range(15):
+        for _, y in read(mixture.epoch_batches(epoch)):
+            seen |= set(y["large"][y["large_mask"]].tolist())
+    taken = 15 * mixture.steps_per_epoch * 5
+    assert taken == 300
+    # From its beginning in every epoch it would be 30 different ones.
+    assert max(seen) > 280 and len(seen) > 0.7 * taken
+
+
 def test_a_buffer_leaves_no_example_out_for_good():
     stream = {"a": tf.data.Dataset.range(400).map(lambda n: (n, n))}
     mixture = mix(stream, 10, stop=37, buffer_size=20)

@@ -112,18 +112,12 @@ def _flat(raw, shape):
 
 def _sequence(entries, column):
     """Tokens or tags, cut or padded to the length of the column."""
-    padding: Any = "" if column.kind == "tokens" else _NO_LABEL["class"]
-    if column.kind == "tokens":
-        if not entries:
-            raise ValueError("Expected at least one token. Received: none")
-        values = [_token(entry, column) for entry in entries]
-    else:
-        values = [
-            padding if _is_missing(entry, column) else _class(entry, column)
-            for entry in entries
-        ]
+    if column.kind == "tokens" and not entries:
+        raise ValueError("Expected at least one token. Received: none")
+    convert, padding = _ENTRIES[column.kind]
     length = column.shape[0]
-    values = values[:length] + [padding] * (length - len(values))
+    values = [convert(entry, column) for entry in entries][:length]
+    values += [padding] * (length - len(values))
     return np.array(values, feature_spec(column)[1])
 
 
@@ -215,4 +209,10 @@ def _class(raw, column):
     raise ValueError(f"Expected one of the classes {shown}. Received: {raw!r}")
 
 
+def _tag(raw, column):
+    return _NO_LABEL["class"] if _is_missing(raw, column) else _class(raw, column)
+
+
 _CONVERT = {"number": _number, "integer": _integer, "text": _text, "class": _class}
+# How an entry is read, and what stands behind the last one.
+_ENTRIES = {"tokens": (_token, ""), "tags": (_tag, _NO_LABEL["class"])}
